@@ -1,0 +1,216 @@
+"""Commands over dataset folders: plan, generate, status, validate, sheet, info, index, regenerate."""
+
+import json
+from collections import Counter
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import typer
+
+from aih_builder.cli.terminal import answer as say
+from aih_builder.cli.terminal import bar
+from aih_builder.config import load_manifest
+from aih_builder.errors import ConfigError
+from aih_builder.identity import name_of
+from aih_builder.shards import build
+from aih_builder.shards.format import LISTING_FILE
+from aih_builder.shards.listing import listing
+from aih_builder.shards.plan import load_plan, make_plan
+from aih_builder.shards.reader import ShardReader, open_dataset
+from aih_builder.shards.tasks import probe_acceptance, read_record, shard_state
+from aih_builder.shards.validate import validate as check
+from aih_builder.viewer.sheet import sheet_indices, write_sheet
+
+Folder = Annotated[Path, typer.Argument(metavar="DIR", help="A dataset folder.")]
+Out = Annotated[Path, typer.Option("--out", "-o", help="The dataset folder to write.")]
+Jobs = Annotated[int, typer.Option("--jobs", "-j", min=1, help="Processes.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON for a program to read.")]
+ManifestPath = Annotated[Path, typer.Argument(metavar="MANIFEST", help="A YAML manifest, e.g. manifests/demo.yaml.")]
+
+_SHOWN_PROBLEMS = 20
+
+
+def register(app: typer.Typer) -> None:
+    """Add this module's commands to the app."""
+    for command in (plan, generate, index, status, validate, regenerate, sheet, info):
+        app.command()(command)
+
+
+def _size(folder: Path) -> int:
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+
+
+def plan(manifest: ManifestPath, out: Out, as_json: Json = False) -> None:
+    """Resolve a manifest into a folder: caches, hashes, acceptance of draws. `generate` does this by itself."""
+    made = make_plan(load_manifest(manifest), out)
+    acceptance = probe_acceptance(made)
+    shards = made.shards()
+    answer = {
+        "folder": str(out),
+        "plan_hash": made.plan_hash,
+        "renderer": made.renderer,
+        "shards": len(shards),
+        "samples": made.manifest.total(),
+        "acceptance": round(acceptance, 4),
+    }
+    say(answer, as_json)
+
+
+def generate(
+    manifest: ManifestPath,
+    out: Out,
+    jobs: Jobs = 1,
+    shards: Annotated[str, typer.Option(metavar="A:B", help="Only shards A to B (exclusive) of the plan.")] = ":",
+    as_json: Json = False,
+) -> None:
+    """Make a dataset, or what is missing of it. Stop and start it as you like: finished shards are kept."""
+    limits = _limits(shards)
+    with bar("samples") as progress:
+        built = build.generate(
+            load_manifest(manifest),
+            out,
+            jobs=jobs,
+            shards=limits,
+            on_progress=lambda p: progress(p.done, p.total),
+        )
+    answer = {
+        "folder": str(built.folder),
+        "shards_made": built.made,
+        "shards_kept": built.skipped,
+        "samples_made": built.samples,
+        "seconds": round(built.seconds, 2),
+        "finished": built.finished,
+    }
+    say(answer, as_json)
+
+
+def _limits(text: str) -> tuple[int | None, int | None]:
+    try:
+        first, last = (int(part) if part else None for part in text.split(":"))
+    except ValueError as error:
+        raise ConfigError(f"--shards {text}: expected A:B, for instance 0:8.") from error
+    return first, last
+
+
+def index(folder: Folder) -> None:
+    """Write dataset.json over finished shards: the last step after a cluster's array."""
+    typer.echo(build.index(folder))
+
+
+def status(folder: Folder, as_json: Json = False) -> None:
+    """What is done, torn and missing."""
+    made = load_plan(folder)
+    states = {shard: shard_state(made, shard) for shard in made.shards()}
+    samples: Counter[str] = Counter()
+    for shard, state in states.items():
+        samples[state.state] += shard.last - shard.first
+    counts = Counter(state.state for state in states.values())
+    answer = {
+        "folder": str(folder),
+        "shards": {key: counts[key] for key in ("done", "torn", "missing")},
+        "samples": {key: samples[key] for key in ("done", "torn", "missing")},
+        "torn": {shard.file: state.reason for shard, state in states.items() if state.state == "torn"},
+        "indexed": (folder / LISTING_FILE).is_file(),
+    }
+    say(answer, as_json)
+
+
+def validate(folder: Folder, jobs: Jobs = 1, as_json: Json = False) -> None:
+    """Check every checksum and every invariant of every sample. Exit code 1 where anything is wrong."""
+    with bar("shards") as progress:
+        report = check(folder, jobs=jobs, on_progress=progress)
+    problems = [{"file": p.file, "sample": p.sample, "message": p.message} for p in report.problems]
+    if as_json:
+        typer.echo(json.dumps({"shards": report.shards, "samples": report.samples, "problems": problems}, indent=2))
+    else:
+        for problem in report.problems[:_SHOWN_PROBLEMS]:
+            typer.echo(f"BAD {problem}")
+        if len(problems) > _SHOWN_PROBLEMS:
+            typer.echo(f"... and {len(problems) - _SHOWN_PROBLEMS} more (--json lists all)")
+        verdict = "all good" if not problems else f"{len(problems)} problems"
+        typer.echo(f"{folder}: {report.shards} shards, {report.samples} samples read, {verdict}")
+    if problems:
+        raise typer.Exit(1)
+
+
+def regenerate(
+    folder: Folder,
+    index: Annotated[int, typer.Option("--index", "-i", min=0, help="Index of the sample.")],
+) -> None:
+    """Make one sample again, alone, and compare it with what is stored. Exit code 1 where they differ."""
+    made = load_plan(folder)
+    number = name_of(index).number
+    shard = next((s for s in made.shards() if s.first <= number < s.last and index in s.indices), None)
+    if shard is None:
+        raise ConfigError(f"{folder}: holds no sample with index {index}.")
+    same = build.equals_stored(made, shard, index)
+    typer.echo(f"sample {index} ({shard.file}): {'equal to' if same else 'DIFFERS from'} what is stored, byte for byte")
+    if not same:
+        raise typer.Exit(1)
+
+
+def sheet(
+    folder: Folder,
+    out: Annotated[Path, typer.Option("--out", "-o", help="The PNG to write.")],
+    count: Annotated[int, typer.Option(min=1, max=400, help="Samples to show.")] = 24,
+    seed: Annotated[int, typer.Option(min=0, help="Which samples.")] = 0,
+) -> None:
+    """A contact sheet: image, targets, masks and joints of samples from all over the dataset."""
+    dataset = open_dataset(folder)
+    chosen = sheet_indices(len(dataset), count, seed)
+    write_sheet([dataset[i] for i in chosen], out)
+    typer.echo(f"{out}: {len(chosen)} of {len(dataset)} samples")
+
+
+def info(folder: Folder, as_json: Json = False) -> None:
+    """What a dataset holds: counts, bytes, rejections, occlusion, time by stage."""
+    dataset = open_dataset(folder)
+    made = load_plan(folder)
+    held = listing(made)
+    seconds: Counter[str] = Counter()
+    peak_mib = 0.0
+    for shard in made.shards():
+        record = read_record(folder, shard)
+        seconds.update(record["seconds"])
+        peak_mib = max(peak_mib, record["peak_rss_mib"])
+    samples = len(dataset)
+    accepted = samples / max(samples + sum(held["rejections"].values()), 1)
+    answer = {
+        "name": held["name"],
+        "samples": samples,
+        "counts": held["counts"],
+        "shards": len(held["shards"]),
+        "kib_per_sample": round(held["bytes"] / 1024 / max(samples, 1), 1),
+        "mib_with_cache": round(_size(folder) / 2**20, 1),
+        "acceptance": round(accepted, 3),
+        "rejections": held["rejections"],
+        "occlusion": _occlusion(folder, [s["file"] for s in held["shards"]]),
+        "ms_per_sample": {stage: round(1000 * s / max(samples, 1), 2) for stage, s in seconds.most_common()},
+        "peak_worker_mib": peak_mib,
+        "renderer": held["renderer"],
+        "licences": held["licences"],
+        "plan_hash": held["plan_hash"],
+    }
+    say(answer, as_json)
+
+
+def _occlusion(folder: Path, files: list[str]) -> dict[str, Any]:
+    """Rates of the target hand over the two-hand samples."""
+    rates, deep = [], []
+    for file in files:
+        plain = ShardReader(folder / file).plain
+        both = plain["hand_present"].all(axis=1) & (plain["target_hand"] >= 0)
+        rates.append(plain["occlusion_rate"][both, plain["target_hand"][both]])
+        deep.append(plain["penetration_mm"][both])
+    rate, depth_mm = np.concatenate(rates), np.concatenate(deep)
+    if not len(rate):
+        return {"two_hand_samples": 0}
+    edges = np.array([0, 0.05, 0.2, 0.4, 0.8, 1.0001])
+    histogram = np.histogram(rate, edges)[0] / len(rate)
+    return {
+        "two_hand_samples": len(rate),
+        "target_between_0.05_and_0.8": round(float(((rate >= 0.05) & (rate <= 0.8)).mean()), 3),
+        "histogram_0_0.05_0.2_0.4_0.8_1": [round(float(h), 3) for h in histogram],
+        "penetration_mm_median_95_max": [round(float(np.quantile(depth_mm, q)), 2) for q in (0.5, 0.95, 1)],
+    }

@@ -1,0 +1,101 @@
+"""Files appear whole: written under a temporary name, flushed, then renamed. Also digests."""
+
+import contextlib
+import hashlib
+import json
+import os
+import re
+import secrets
+import socket
+from pathlib import Path
+from typing import Any
+
+from aih_builder.errors import ShardError
+
+# <name>.tmp-<host>-<pid>-<random>: a run deletes only temporary files of dead processes of its own host.
+_TEMPORARY = re.compile(r".+\.tmp-(?P<host>.+)-(?P<pid>\d+)-[0-9a-f]{8}$")
+
+
+def write_whole(path: Path, data: bytes) -> None:
+    """Write a file such that it is there whole or not at all. Raises ShardError where it cannot be written."""
+    temporary = path.with_name(f"{path.name}.tmp-{_host()}-{os.getpid()}-{secrets.token_hex(4)}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with temporary.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except OSError as error:
+        raise ShardError(
+            f"{path}: cannot be written ({error.strerror or error}). Free space or fix permissions, then run again."
+        ) from error
+    finally:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+
+
+def remove(path: Path) -> None:
+    """Delete a file if it is there. Raises ShardError where it cannot be deleted."""
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        raise ShardError(
+            f"{path}: cannot be deleted ({error.strerror or error}). Fix permissions, then run again."
+        ) from error
+
+
+def write_json(path: Path, content: dict[str, Any]) -> None:
+    """Write JSON, whole, keys as given, with a final line feed."""
+    write_whole(path, (json.dumps(content, indent=2, ensure_ascii=False) + "\n").encode())
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Read a JSON object. Raises ShardError where it is missing or damaged."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise ShardError(f"{path}: not a readable JSON file ({error}).") from error
+    if not isinstance(content, dict):
+        raise ShardError(f"{path}: expected a JSON object, got {type(content).__name__}.")
+    return content
+
+
+def sha256_of(path: Path) -> str:
+    """Hex digest of a file's bytes. Raises ShardError where it cannot be read."""
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise ShardError(f"{path}: cannot be read ({error.strerror or error}).") from error
+
+
+def remove_stale(folder: Path) -> list[Path]:
+    """Delete temporary files that dead processes of this host left anywhere below a folder; returns them."""
+    removed = []
+    for path in sorted(folder.rglob("*.tmp-*")):
+        match = _TEMPORARY.match(path.name)
+        if match and match["host"] == _host() and not _alive(int(match["pid"])):
+            with contextlib.suppress(OSError):  # gone already, or not ours to delete
+                path.unlink()
+                removed.append(path)
+    return removed
+
+
+def _host() -> str:
+    return re.sub(r"[^A-Za-z0-9.]", "_", socket.gethostname())
+
+
+def _alive(pid: int) -> bool:
+    """Whether a process of this host runs. A killed one whose parent has not asked for it (a zombie) does not."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        pass  # somebody else's
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()[0]
+    except (OSError, IndexError):
+        return True
+    return state not in "ZX"

@@ -1,0 +1,93 @@
+"""Rotations, rigid motions, pinhole projection and square crops. Pure functions, float64.
+
+Camera axes: x right, y down, z forward. The centre of pixel (0, 0) lies at (0, 0).
+"""
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+FloatArray = NDArray[np.floating]
+
+_SMALL_ANGLE = 1e-8
+
+
+@njit(cache=True)
+def rotation_matrix(rotvec: FloatArray) -> FloatArray:
+    """Rotation matrix (3, 3) of an axis-angle vector (3,), by Rodrigues' formula."""
+    angle = np.sqrt(rotvec[0] ** 2 + rotvec[1] ** 2 + rotvec[2] ** 2)
+    matrix = np.eye(3)
+    if angle < _SMALL_ANGLE:  # the first-order term is all that a float64 holds
+        matrix[0, 1], matrix[0, 2], matrix[1, 2] = -rotvec[2], rotvec[1], -rotvec[0]
+        matrix[1, 0], matrix[2, 0], matrix[2, 1] = rotvec[2], -rotvec[1], rotvec[0]
+        return matrix
+    x, y, z = rotvec[0] / angle, rotvec[1] / angle, rotvec[2] / angle
+    s, c = np.sin(angle), np.cos(angle)
+    t = 1.0 - c
+    matrix[0, 0], matrix[0, 1], matrix[0, 2] = t * x * x + c, t * x * y - s * z, t * x * z + s * y
+    matrix[1, 0], matrix[1, 1], matrix[1, 2] = t * x * y + s * z, t * y * y + c, t * y * z - s * x
+    matrix[2, 0], matrix[2, 1], matrix[2, 2] = t * x * z - s * y, t * y * z + s * x, t * z * z + c
+    return matrix
+
+
+def rotation_vector(matrix: FloatArray) -> FloatArray:
+    """Axis-angle vector (3,) of a rotation matrix (3, 3); inverse of rotation_matrix.
+
+    Goes through the unit quaternion with the largest component first, so it is accurate near 0 and pi.
+    """
+    m = np.asarray(matrix, dtype=np.float64)
+    # The four candidates 4 q_i^2, for w, x, y, z.
+    squares = np.array(
+        [
+            1 + m[0, 0] + m[1, 1] + m[2, 2],
+            1 + m[0, 0] - m[1, 1] - m[2, 2],
+            1 - m[0, 0] + m[1, 1] - m[2, 2],
+            1 - m[0, 0] - m[1, 1] + m[2, 2],
+        ]
+    )
+    a, b, c = m[2, 1] - m[1, 2], m[0, 2] - m[2, 0], m[1, 0] - m[0, 1]
+    d, e, f = m[1, 0] + m[0, 1], m[0, 2] + m[2, 0], m[2, 1] + m[1, 2]
+    rows = np.array(
+        [
+            [squares[0], a, b, c],
+            [a, squares[1], d, e],
+            [b, d, squares[2], f],
+            [c, e, f, squares[3]],
+        ]
+    )
+    quaternion = rows[int(np.argmax(squares))]
+    quaternion = quaternion / np.sqrt((quaternion**2).sum())
+    if quaternion[0] < 0:
+        quaternion = -quaternion
+    sine = np.sqrt((quaternion[1:] ** 2).sum())
+    if sine < _SMALL_ANGLE:
+        return 2.0 * quaternion[1:]
+    return quaternion[1:] / sine * (2.0 * np.arctan2(sine, quaternion[0]))
+
+
+def random_rotation(rng: np.random.Generator) -> FloatArray:
+    """A rotation matrix (3, 3), uniform over all rotations."""
+    w, x, y, z = rng.normal(size=4)
+    n = 2.0 / (w * w + x * x + y * y + z * z)
+    return np.array(
+        [
+            [1 - n * (y * y + z * z), n * (x * y - z * w), n * (x * z + y * w)],
+            [n * (x * y + z * w), 1 - n * (x * x + z * z), n * (y * z - x * w)],
+            [n * (x * z - y * w), n * (y * z + x * w), 1 - n * (x * x + y * y)],
+        ]
+    )
+
+
+def transform(points_m: FloatArray, rotation: FloatArray, translation_m: FloatArray) -> FloatArray:
+    """rotation @ p + translation for points (..., 3), in a fixed order of operations."""
+    x, y, z = points_m[..., 0], points_m[..., 1], points_m[..., 2]
+    r, t = rotation, translation_m
+    return np.stack([r[i, 0] * x + r[i, 1] * y + r[i, 2] * z + t[i] for i in range(3)], axis=-1)
+
+
+def project(cam_points_m: FloatArray, K_px: FloatArray) -> FloatArray:
+    """Pixel coordinates (..., 2) of camera-frame points (..., 3), z > 0."""
+    x, y, z = cam_points_m[..., 0], cam_points_m[..., 1], cam_points_m[..., 2]
+    u = (K_px[0, 0] * x + K_px[0, 1] * y) / z + K_px[0, 2]
+    v = K_px[1, 1] * y / z + K_px[1, 2]
+    return np.stack([u, v], axis=-1)

@@ -1,0 +1,1 @@
+"""Hand models: files in, vertices and joints out."""

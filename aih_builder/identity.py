@@ -1,0 +1,42 @@
+"""Who a sample is: its index names engine, split and number, so a dataset can grow and no index moves."""
+
+from typing import Literal, NamedTuple, get_args
+
+from aih_builder.errors import ConfigError
+from aih_builder.rng import LIMIT
+
+Split = Literal["train", "val", "test"]
+SPLITS: tuple[Split, ...] = get_args(Split)
+
+EngineName = Literal["render", "sync"]
+ENGINE_NAMES: tuple[EngineName, ...] = get_args(EngineName)
+
+_SLOTS = 16  # engines x splits, with room for more engines
+MAX_PER_STREAM = LIMIT // _SLOTS
+
+
+class SampleName(NamedTuple):
+    """What an index stands for: sample `number` of one engine and split."""
+
+    engine: EngineName
+    split: Split
+    number: int
+
+
+def index_of(name: SampleName) -> int:
+    """The index of a sample. Raises ConfigError where number is not below 2^28."""
+    if not 0 <= name.number < MAX_PER_STREAM:
+        raise ConfigError(
+            f"sample number {name.number} of {name.engine}/{name.split}: expected 0 to {MAX_PER_STREAM - 1}."
+        )
+    slot = ENGINE_NAMES.index(name.engine) * len(SPLITS) + SPLITS.index(name.split)
+    return name.number * _SLOTS + slot
+
+
+def name_of(index: int) -> SampleName:
+    """The sample of an index. Raises ConfigError where no engine and split have that index."""
+    number, slot = divmod(index, _SLOTS)
+    if not 0 <= index < LIMIT or slot >= len(ENGINE_NAMES) * len(SPLITS):
+        raise ConfigError(f"index {index} belongs to no engine and split.")
+    engine, split = divmod(slot, len(SPLITS))
+    return SampleName(ENGINE_NAMES[engine], SPLITS[split], number)

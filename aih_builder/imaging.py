@@ -1,0 +1,114 @@
+"""Image codecs and the one place where floats become bytes. All images are RGB; OpenCV's BGR stays in here."""
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import simplejpeg
+from numpy.typing import NDArray
+
+from aih_builder.errors import AssetError, ShardError
+
+ImageU8 = NDArray[np.uint8]
+
+cv2.setNumThreads(1)  # equal results and no oversubscription: parallelism is by process
+
+DISPLAY_GAMMA = 2.2  # linear light = (sRGB level / 255) ** DISPLAY_GAMMA, in every shader and every texture
+JPEG_QUALITY = 95
+_MAX_PIXELS = 100_000_000
+_REDUCED = {
+    1: cv2.IMREAD_COLOR,
+    2: cv2.IMREAD_REDUCED_COLOR_2,
+    4: cv2.IMREAD_REDUCED_COLOR_4,
+    8: cv2.IMREAD_REDUCED_COLOR_8,
+}
+
+
+def to_u8(values: NDArray[np.floating]) -> ImageU8:
+    """Round floats in [0, 255] to bytes, half up; out-of-range values are clipped."""
+    return np.clip(np.floor(values + 0.5), 0, 255).astype(np.uint8)
+
+
+def encode_jpeg(image_rgb: ImageU8) -> bytes:
+    """JPEG, quality 95, 4:4:4."""
+    return simplejpeg.encode_jpeg(
+        np.ascontiguousarray(image_rgb),
+        quality=JPEG_QUALITY,
+        colorspace="RGB",
+        colorsubsampling="444",
+    )
+
+
+def encode_png(image: ImageU8 | NDArray[np.uint16]) -> bytes:
+    """PNG of RGB (H, W, 3) u8, or of one channel (H, W) u8 or u16."""
+    bgr = image[..., ::-1] if image.ndim == 3 else image
+    done, data = cv2.imencode(".png", np.ascontiguousarray(bgr), [cv2.IMWRITE_PNG_COMPRESSION, 1])
+    if not done:
+        raise ShardError(f"PNG encoder refused an array of {image.dtype} {image.shape}.")
+    return data.tobytes()
+
+
+def decode_image(data: bytes | memoryview) -> ImageU8:
+    """RGB image (H, W, 3) from JPEG or PNG bytes. Raises ShardError where they are damaged."""
+    if bytes(data[:2]) == b"\xff\xd8":
+        try:
+            return simplejpeg.decode_jpeg(data, "RGB")
+        except ValueError as error:
+            raise ShardError(f"damaged JPEG data ({error}).") from error
+    bgr = decode_png(data)
+    if bgr.ndim != 3 or bgr.shape[2] != 3:
+        raise ShardError(f"PNG of shape {bgr.shape}, expected three channels.")
+    return np.ascontiguousarray(bgr[..., ::-1])
+
+
+def decode_png(data: bytes | memoryview) -> NDArray:
+    """PNG bytes as stored (channels in OpenCV's order). Raises ShardError where they are damaged."""
+    array = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED) if len(data) else None
+    if array is None:
+        raise ShardError("damaged PNG data.")
+    return array
+
+
+def read_image(path: Path) -> ImageU8:
+    """RGB image (H, W, 3) from a file, as decode_photo gives it. Raises AssetError."""
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise AssetError(f"{path}: cannot be read ({error.strerror}). Remove it or fix its permissions.") from error
+    return decode_photo(data, path)
+
+
+def decode_photo(data: bytes, path: Path, reduce: int = 1) -> ImageU8:
+    """RGB image (H, W, 3) of a file's bytes: 8-bit, upright, grey is repeated, alpha is dropped.
+
+    reduce is 1, 2, 4 or 8: both sides are divided by it, which is faster for JPEG. Raises AssetError.
+    """
+    try:
+        bgr = cv2.imdecode(np.frombuffer(data, np.uint8), _REDUCED[reduce]) if data else None
+    except cv2.error as error:
+        raise AssetError(f"{path}: cannot be decoded ({error}). Remove it.") from error
+    if bgr is None:
+        raise AssetError(f"{path}: not an image that OpenCV can decode. Remove it or convert it to PNG or JPEG.")
+    if bgr.shape[0] * bgr.shape[1] > _MAX_PIXELS:
+        raise AssetError(f"{path}: {bgr.shape[1]} x {bgr.shape[0]} pixels, expected at most {_MAX_PIXELS}.")
+    return np.ascontiguousarray(bgr[..., ::-1], dtype=np.uint8)
+
+
+def resize(image: NDArray, size_hw: tuple[int, int]) -> NDArray:
+    """Area averaging when shrinking, bilinear when growing."""
+    shrink = size_hw[0] * size_hw[1] < image.shape[0] * image.shape[1]
+    return cv2.resize(image, size_hw[::-1], interpolation=cv2.INTER_AREA if shrink else cv2.INTER_LINEAR)
+
+
+def grown(mask: NDArray[np.bool_], pixels: int) -> NDArray[np.bool_]:
+    """A mask (H, W) and all within `pixels` of it, diagonals included."""
+    return cv2.dilate(mask.view(np.uint8), _square(pixels)).view(np.bool_)
+
+
+def shrunk(mask: NDArray[np.bool_], pixels: int) -> NDArray[np.bool_]:
+    """A mask (H, W) without all that lies within `pixels` of its outside; the frame's border counts as inside."""
+    return cv2.erode(mask.view(np.uint8), _square(pixels)).view(np.bool_)
+
+
+def _square(pixels: int) -> ImageU8:
+    return np.ones((2 * pixels + 1, 2 * pixels + 1), np.uint8)

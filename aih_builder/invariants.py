@@ -1,0 +1,141 @@
+"""What must hold in every sample. Checked when a sample is made and again by `aih validate`.
+
+Each check yields sentences that name what is wrong; an empty list is a good sample.
+"""
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from aih_builder.errors import SampleError
+from aih_builder.geometry import project
+from aih_builder.imaging import grown, shrunk
+from aih_builder.sample import (
+    MIN_HAND_PIXELS,
+    SIDES,
+    Array,
+    Mask,
+    Sample,
+    hdr_masks,
+    mean_luma,
+    occlusion_rates,
+)
+
+MAX_PROJECTION_ERROR_PX = 1e-3
+MAX_LUMA_DRIFT = 2.0  # levels: what JPEG may do to the mean of an image
+MIN_CONTRAST = 1.0  # levels: the standard deviation of an image that shows something
+
+
+def violations(sample: Sample, *, background_rgb: Array | None = None) -> list[str]:
+    """Every broken invariant of a sample; background_rgb (H, W, 3), where known, allows one more check."""
+    found = [*_masks(sample), *_targets(sample), *_undefined(sample), *_geometry(sample), *_appearance(sample)]
+    background = sample.background_rgb if background_rgb is None else background_rgb
+    if background is not None:
+        found += _target_shows_hand(sample, background)
+    return found
+
+
+def require(sample: Sample, *, background_rgb: Array | None = None) -> None:
+    """Raise SampleError with every broken invariant of a sample."""
+    if found := violations(sample, background_rgb=background_rgb):
+        raise SampleError(f"sample {sample.index} of seed {sample.seed}: " + "; ".join(found))
+
+
+def _masks(s: Sample) -> Iterator[str]:
+    if (s.visible_mask & ~s.amodal_mask).any():
+        yield "a visible mask leaves its amodal mask"
+    if (s.visible_mask[0] & s.visible_mask[1]).any():
+        yield "the visible masks overlap"
+    areas = s.amodal_mask.sum(axis=(1, 2))
+    for hand in (0, 1):
+        if s.hand_present[hand] != (areas[hand] >= MIN_HAND_PIXELS):
+            yield f"{SIDES[hand]} hand: present is {s.hand_present[hand]} with {areas[hand]} amodal pixels"
+    rates = occlusion_rates(s.amodal_mask, s.visible_mask)
+    if not np.array_equal(rates, s.occlusion_rate):
+        yield f"occlusion rates are stored as {s.occlusion_rate.tolist()}, the masks give {rates.tolist()}"
+    if s.target_hand >= 0 and not s.hand_present[s.target_hand]:
+        yield "the target hand is not present"
+    for target in (0, 1):
+        masks = hdr_masks(s, target)
+        intruder = s.visible_mask[1 - target]
+        if s.forearm_mask is not None:
+            intruder = intruder | s.forearm_mask[1 - target]
+        if not np.array_equal(masks.M_D | masks.M_R, intruder):
+            yield f"{SIDES[target]} target: M_D or M_R is not what is visible of the other hand"
+
+
+def _targets(s: Sample) -> Iterator[str]:
+    for target in (0, 1):
+        changed = s.changed_mask[target]
+        if not s.target_valid[target]:
+            if changed.any() or s.target_rgb[target].any():
+                yield f"{SIDES[target]} target: invalid, yet not empty"
+            continue
+        masks = hdr_masks(s, target)
+        if ((masks.M_D | masks.M_R) & ~changed).any():
+            yield f"{SIDES[target]} target: M_D or M_R leaves changed_mask"
+        differs = (s.image_rgb != s.target_rgb[target]).any(axis=2)
+        if outside := int((differs & ~changed).sum()):
+            yield f"{SIDES[target]} target: {outside} pixels differ from the image outside changed_mask"
+        if s.engine == "render" and (changed & ~grown(s.amodal_mask[1 - target], 1)).any():
+            yield f"{SIDES[target]} target: changed_mask reaches over 1 px beyond the other hand"
+
+
+def _undefined(s: Sample) -> Iterator[str]:
+    """What is marked unknown must be 0, so that nobody takes it for a value."""
+    known = {
+        "cam_joints_m": s.joint3d_valid,
+        "joints_px": s.joint2d_valid,
+        "joint_visible": s.joint_visible_valid,
+        "mano_pose_rad": s.pose_valid,
+        "mano_betas": s.pose_valid,
+        "mano_trans_m": s.pose_valid,
+    }
+    for name, valid in known.items():
+        if getattr(s, name)[~valid].any():
+            yield f"{name} holds values that are marked unknown"
+    if not s.interaction_valid and (s.penetration_mm or s.contact_fraction):
+        yield "penetration and contact hold values that are marked unknown"
+
+
+def _geometry(s: Sample) -> Iterator[str]:
+    for hand in (0, 1):
+        known = s.joint3d_valid[hand] & s.joint2d_valid[hand]
+        if known.any():
+            joints = s.cam_joints_m[hand][known].astype(np.float64)
+            if (joints[:, 2] <= 0).any():
+                yield f"{SIDES[hand]} hand: a joint lies behind the camera"
+                continue
+            error = np.abs(project(joints, s.K_px[hand].astype(np.float64)) - s.joints_px[hand][known]).max()
+            if error > MAX_PROJECTION_ERROR_PX:
+                yield f"{SIDES[hand]} hand: joints project {error:.4f} px from joints_px"
+        if (s.joint_visible[hand] & ~on_mask(s.joints_px[hand], s.visible_mask[hand])).any():
+            yield f"{SIDES[hand]} hand: a visible joint lies off the visible mask"
+
+
+def on_mask(points_px: Array, mask: Mask) -> Mask:
+    """Whether the pixel of each point (N, 2) lies in the frame and within 1 px of the mask."""
+    near = grown(mask, 1)
+    pixels = np.floor(points_px.astype(np.float64) + 0.5).astype(np.int64)
+    inside = np.all((pixels >= 0) & (pixels < near.shape[::-1]), axis=1)
+    x, y = np.where(inside[:, None], pixels, 0).T
+    return inside & near[y, x]
+
+
+def _appearance(s: Sample) -> Iterator[str]:
+    found = mean_luma(s.image_rgb)
+    if abs(found - s.mean_luma) > MAX_LUMA_DRIFT:
+        yield f"mean luma is {found:.1f}, stored is {s.mean_luma:.1f}"
+    if (contrast := float(s.image_rgb.std())) < MIN_CONTRAST:
+        yield f"the image is blank (standard deviation {contrast:.2f} levels)"
+
+
+def _target_shows_hand(s: Sample, background_rgb: Array) -> Iterator[str]:
+    """Well inside the visible mask a target must show skin; some skin may match the background by chance."""
+    for target in np.flatnonzero(s.target_valid).tolist():
+        core = shrunk(s.visible_mask[target], 2)
+        if core.sum() < MIN_HAND_PIXELS:
+            continue
+        difference = np.abs(s.target_rgb[target][core].astype(np.int16) - background_rgb[core]).max(axis=1)
+        if (difference > 2).mean() < 0.05:
+            yield f"{SIDES[target]} target: shows the background where the hand is visible"

@@ -1,0 +1,41 @@
+"""Random streams. A stream is named by (index, seed, attempt, purpose) and by nothing else."""
+
+from collections.abc import Sequence
+from enum import IntEnum
+
+import numpy as np
+
+from aih_builder.errors import ConfigError
+
+LIMIT = 2**32
+
+
+class Purpose(IntEnum):
+    """What a stream is drawn for. A new draw in one purpose moves nothing in another.
+
+    Values start at 1: numpy treats [i, s] and [i, s, 0] as the same seed. They never change: samples hang on them.
+    """
+
+    DESIGN = 1  # what the sample shall be: one or two hands, target, framing, occlusion bin
+    POSE = 3  # shape, pose and placement: a pose source may tie them together
+    CAMERA = 5
+    LIGHT = 6
+    TEXTURE = 7
+    BACKGROUND = 8
+    POOL = 10  # items of a pool that are made at planning; index is the item's number
+
+
+def sample_rng(seed: int, index: int, attempt: int, purpose: Purpose) -> np.random.Generator:
+    """The stream of one attempt at one sample. attempt starts at 1; seed and index are < 2^32.
+
+    Raises ConfigError where a number is out of range.
+    """
+    for name, value, low in (("seed", seed, 0), ("index", index, 0), ("attempt", attempt, 1)):
+        if not low <= value < LIMIT:
+            raise ConfigError(f"{name} is {value}, expected {low} <= {name} < 2^32.")
+    return np.random.default_rng([index, seed, attempt, int(purpose)])
+
+
+def draw_share(rng: np.random.Generator, shares: Sequence[float]) -> int:
+    """Index of a share, drawn with its probability. shares sum to 1."""
+    return min(int(np.searchsorted(np.cumsum(shares), rng.random(), side="right")), len(shares) - 1)

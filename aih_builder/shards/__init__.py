@@ -1,0 +1,1 @@
+"""Shards: format, writer, reader, plan, build, validation."""

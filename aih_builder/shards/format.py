@@ -1,0 +1,150 @@
+"""The shard format: which bytes stand for a sample.
+
+A shard is an HDF5 file. Root attributes: format, schema, engine, split, number, plan_hash, lossless, fields (a JSON
+list of the optional ones stored), versions (JSON); texts are of fixed length.
+* `blob` (N,) u8, contiguous, holds all encoded parts; `offsets` (S, P + 1) i64: part p of sample i is
+  blob[offsets[i, p] : offsets[i, p + 1]].
+* one plain dataset of length S, contiguous, for each field without pixels, named as in the record.
+
+Parts. image: JPEG 95 4:4:4 or, lossless, PNG. target_right, target_left: four u16 (top, bottom, left, right;
+exclusive ends), the box of that target's changed_mask, then the image of that box of the target; empty where nothing
+changes. It is pasted on read only inside changed_mask, so image and target are equal elsewhere. masks: zlib over
+(H, W) u8, one bit per mask (MASK_BITS). depth, normal, background: PNG (depth 16 bit; normal with 128 added), the
+background JPEG unless lossless.
+"""
+
+import zlib
+from collections.abc import Sequence
+from typing import Any
+
+import h5py
+import numpy as np
+
+from aih_builder.errors import ShardError
+from aih_builder.imaging import decode_image, decode_png, encode_jpeg, encode_png
+from aih_builder.sample import SPECS, Array, Sample
+
+FORMAT = "aih-shard"
+LISTING_FILE, LISTING_FORMAT = "dataset.json", "aih-dataset"
+REQUIRED_PARTS = ("image", "target_right", "target_left", "masks")
+OPTIONAL_PARTS = {
+    "depth": "depth",
+    "normal": "normal",
+    "background": "background_rgb",
+}  # part: field
+MASK_BITS = {
+    "amodal_mask": (1, 2),
+    "visible_mask": (4, 8),
+    "changed_mask": (16, 32),
+    "forearm_mask": (64, 128),
+}
+PLAIN_FIELDS = tuple(name for name, spec in SPECS.items() if not spec.is_image)
+
+_BOX_BYTES = 8
+_NORMAL_ZERO = 128
+
+
+def parts_for(fields: Sequence[str]) -> tuple[str, ...]:
+    """Parts of each sample of a shard that stores these optional fields."""
+    return (*REQUIRED_PARTS, *(part for part, field in OPTIONAL_PARTS.items() if field in fields))
+
+
+def column_dtype(name: str) -> np.dtype:
+    """Type of the dataset that holds a plain field."""
+    spec = SPECS[name]
+    if spec.max_bytes:
+        return h5py.string_dtype("utf-8", spec.max_bytes)
+    return np.dtype(spec.dtype).newbyteorder("<")
+
+
+def encode_parts(sample: Sample, parts: Sequence[str], *, lossless: bool) -> list[bytes]:
+    """The encoded parts of a sample, in the order of `parts`."""
+    encode = encode_png if lossless else encode_jpeg
+    encoded = {
+        "image": encode(sample.image_rgb),
+        "target_right": _encode_target(sample, 0, lossless=lossless),
+        "target_left": _encode_target(sample, 1, lossless=lossless),
+        "masks": _encode_masks(sample),
+    }
+    if sample.depth is not None:
+        encoded["depth"] = encode_png(sample.depth)
+    if sample.normal is not None:
+        encoded["normal"] = encode_png((sample.normal.astype(np.int16) + _NORMAL_ZERO).astype(np.uint8))
+    if sample.background_rgb is not None:
+        encoded["background"] = encode(sample.background_rgb)
+    return [encoded[part] for part in parts]
+
+
+def decode_parts(encoded: dict[str, memoryview], plain: dict[str, Any], fields: Sequence[str]) -> Sample:
+    """A sample from its parts by name, its plain fields and the names of the optional fields stored. Raises
+    ShardError or SampleError where they are damaged.
+    """
+    image = decode_image(encoded["image"])
+    masks = _decode_masks(encoded["masks"], image.shape[:2])
+    if "forearm_mask" not in fields:
+        del masks["forearm_mask"]
+    targets = np.zeros((2, *image.shape), np.uint8)
+    for hand, part in enumerate(("target_right", "target_left")):
+        if plain["target_valid"][hand]:
+            targets[hand] = image
+            _paste(targets[hand], encoded[part], masks["changed_mask"][hand])
+        elif len(encoded[part]):
+            raise ShardError(f"{part} is stored, yet marked unknown.")
+    optional: dict[str, Array] = {}
+    if "depth" in encoded:
+        optional["depth"] = decode_png(encoded["depth"])
+    if "normal" in encoded:
+        shifted = decode_image(encoded["normal"]).astype(np.int16)
+        optional["normal"] = (shifted - _NORMAL_ZERO).astype(np.int8)
+    if "background" in encoded:
+        optional["background_rgb"] = decode_image(encoded["background"])
+    return Sample(image_rgb=image, target_rgb=targets, **masks, **optional, **plain)
+
+
+def _encode_target(sample: Sample, hand: int, *, lossless: bool) -> bytes:
+    changed = sample.changed_mask[hand]
+    if not sample.target_valid[hand] or not changed.any():
+        return b""
+    top, bottom, left, right = box = _box(changed)
+    patch = sample.target_rgb[hand, top:bottom, left:right]
+    return np.array(box, "<u2").tobytes() + (encode_png if lossless else encode_jpeg)(patch)
+
+
+def _paste(target: Array, data: memoryview, changed: Array) -> None:
+    if not changed.any():
+        if len(data):
+            raise ShardError("a target patch, yet nothing changes.")
+        return
+    if len(data) < _BOX_BYTES:
+        raise ShardError("the patch of a target is missing.")
+    top, bottom, left, right = box = tuple(int(v) for v in np.frombuffer(data[:_BOX_BYTES], "<u2"))
+    if box != _box(changed):
+        raise ShardError(f"the box of a target patch is {box}, that of its changed_mask is {_box(changed)}.")
+    patch = decode_image(data[_BOX_BYTES:])
+    inside = changed[top:bottom, left:right]
+    if patch.shape[:2] != inside.shape:
+        raise ShardError(f"target patch of {patch.shape[:2]} pixels does not fit its box {inside.shape}.")
+    target[top:bottom, left:right][inside] = patch[inside]
+
+
+def _box(mask: Array) -> tuple[int, int, int, int]:
+    """Top, bottom, left, right of a mask that is not empty; ends are exclusive."""
+    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    return int(rows[0]), int(rows[-1]) + 1, int(columns[0]), int(columns[-1]) + 1
+
+
+def _encode_masks(sample: Sample) -> bytes:
+    bits = np.zeros(sample.image_rgb.shape[:2], np.uint8)
+    for name, (right, left) in MASK_BITS.items():
+        mask = getattr(sample, name)
+        if mask is not None:
+            bits |= mask[0] * np.uint8(right) | mask[1] * np.uint8(left)
+    return zlib.compress(bits.tobytes(), 6)
+
+
+def _decode_masks(data: memoryview, shape: tuple[int, ...]) -> dict[str, Array]:
+    try:
+        bits = np.frombuffer(zlib.decompress(data), np.uint8).reshape(shape)
+    except (zlib.error, ValueError) as error:
+        raise ShardError(f"damaged masks ({error}).") from error
+    return {name: np.stack([bits & right, bits & left]) != 0 for name, (right, left) in MASK_BITS.items()}

@@ -1,0 +1,56 @@
+"""dataset.json: what a finished dataset holds. Written last; `open_dataset` reads nothing else to find the shards."""
+
+import contextlib
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from aih_builder.errors import ConfigError, ShardError
+from aih_builder.files import read_json, write_json
+from aih_builder.identity import SPLITS
+from aih_builder.sample import SCHEMA_VERSION
+from aih_builder.shards.format import LISTING_FILE, LISTING_FORMAT
+from aih_builder.shards.plan import Plan
+from aih_builder.shards.tasks import read_record, shard_state
+
+
+def listing(plan: Plan) -> dict[str, Any]:
+    """The content of dataset.json. Raises ConfigError where a shard is missing or torn."""
+    states = {shard: shard_state(plan, shard) for shard in plan.shards()}
+    if bad := [f"{shard.file}: {state.state}" for shard, state in states.items() if state.state != "done"]:
+        raise ConfigError(f"{plan.folder}: {len(bad)} shards are not done ({bad[0]} ...). Run `aih generate` again.")
+    rejections: Counter[str] = Counter()
+    shards, versions = [], []
+    for shard in states:
+        record = read_record(plan.folder, shard)
+        rejections.update(record["rejections"])
+        versions += [record["versions"]] if record["versions"] not in versions else []
+        place = {"engine": shard.engine, "split": shard.split, "first": shard.first}
+        shards.append({key: record[key] for key in ("file", "sha256", "bytes", "samples")} | place)
+    return {
+        "format": LISTING_FORMAT,
+        "schema": SCHEMA_VERSION,
+        "name": plan.manifest.name,
+        "plan_hash": plan.plan_hash,
+        "renderer": plan.renderer,
+        "image_size_px": plan.manifest.image_size_px,
+        "fields": list(plan.manifest.fields),
+        "lossless": plan.manifest.lossless,
+        "samples": sum(s["samples"] for s in shards),
+        "bytes": sum(s["bytes"] for s in shards),
+        "counts": {"render": {split: plan.manifest.streams.render.count.of(split) for split in SPLITS}},
+        "rejections": dict(sorted(rejections.items())),
+        "licences": plan.licences,
+        "versions": versions,  # one entry, unless shards were made by different installations
+        "shards": shards,
+    }
+
+
+def write_listing(plan: Plan) -> Path:
+    """Write dataset.json, or leave it if it says the same. Raises ConfigError where a shard is missing or torn."""
+    path, content = plan.folder / LISTING_FILE, listing(plan)
+    with contextlib.suppress(ShardError):
+        if read_json(path) == content:
+            return path
+    write_json(path, content)
+    return path

@@ -1,0 +1,98 @@
+"""The same task over many items, in local processes."""
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Generator, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, wait
+from contextlib import contextmanager, suppress
+from multiprocessing import resource_tracker
+from typing import TypeVar
+
+from joblib.externals.loky.process_executor import BrokenProcessPool, ProcessPoolExecutor
+
+from aih_builder.errors import GenerationError
+
+_Item = TypeVar("_Item")
+_Result = TypeVar("_Result")
+
+_ONE_THREAD = {f"{pool}_NUM_THREADS": "1" for pool in ("OMP", "OPENBLAS", "MKL", "NUMEXPR", "VECLIB", "NUMBA")}
+_WATCH_S = 1.0
+
+
+def run_tasks(
+    task: Callable[[_Item], _Result], items: Sequence[_Item], jobs: int
+) -> Generator[tuple[int, _Result], None, None]:
+    """Position and result of each item, in the order in which they are finished. One job runs in this process.
+
+    Close the iterator where it is not read to its end: no worker outlives it. The processes are joblib's, so the
+    caller's script needs no `if __name__ == "__main__"`. Raises GenerationError where a worker is killed from outside,
+    else what a task raises.
+    """
+    workers = min(jobs, len(items))
+    if workers <= 1:
+        yield from enumerate(map(task, items))
+        return
+    # An executor of our own: joblib's shared one may be at work for the caller.
+    executor = ProcessPoolExecutor(workers, env=_ONE_THREAD, initializer=_follow, initargs=(os.getpid(),))
+    resource_tracker.ensure_running()  # else the first worker starts it, which lets interrupts through
+    waiting, running = iter(enumerate(items)), {}
+    try:
+        while True:
+            with _interrupts_held():
+                for position, item in waiting:
+                    running[_started(executor, task, item)] = position
+                    if len(running) == 2 * workers:  # one at work and one at hand for each
+                        break
+            if not running:
+                return
+            for future in wait(running, return_when=FIRST_COMPLETED).done:
+                yield running.pop(future), future.result()
+    except BrokenProcessPool as error:
+        raise GenerationError(
+            "a worker was killed from outside (out of memory?). Finished shards are kept: run the same command again, "
+            "with fewer --jobs if memory is short."
+        ) from error
+    finally:
+        _end(executor)
+
+
+def _started(executor: ProcessPoolExecutor, task: Callable[[_Item], _Result], item: _Item) -> Future:
+    """Hand a task over to the workers' queue. Shutting an executor down breaks on tasks that are not there yet."""
+    future = executor.submit(task, item)
+    while not (future.running() or future.done()):
+        time.sleep(0.0005)
+    return future
+
+
+def _follow(parent: int) -> None:
+    """End this worker soon after its parent, should that be killed."""
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(_WATCH_S)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+def _end(executor: ProcessPoolExecutor) -> None:
+    """Kill the workers, whatever they do. joblib's own way of it fails where neither psutil nor pgrep is installed."""
+    workers = executor._processes
+    while workers:
+        _, process = workers.popitem()
+        with suppress(ProcessLookupError):
+            os.kill(process.pid, signal.SIGKILL)
+        process.join()
+    executor.shutdown(wait=True)
+
+
+@contextmanager
+def _interrupts_held() -> Iterator[None]:
+    """Hold Ctrl-C back. Processes started meanwhile never see it: they inherit the mask, and their parent ends them."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)

@@ -1,0 +1,252 @@
+"""A plan fixes, once, all that a dataset depends on. Tasks only read it.
+
+DIR/manifest.yaml (resolved), DIR/cache/ (hand arrays, textures), DIR/plan.json (last: its presence says the plan is
+whole).
+"""
+
+import hashlib
+import json
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from aih_builder import __version__
+from aih_builder.config import Manifest, dump_manifest, load_manifest
+from aih_builder.errors import ConfigError, ShardError
+from aih_builder.files import read_json, remove, remove_stale, sha256_of, write_json, write_whole
+from aih_builder.hands.arrays import load_hand_arrays, open_hand
+from aih_builder.identity import SPLITS, EngineName, SampleName, Split, index_of
+from aih_builder.paths import render_assets
+from aih_builder.sample import SCHEMA_VERSION
+from aih_builder.sources.backgrounds import BackgroundPool
+from aih_builder.sources.pools import by_split
+from aih_builder.sources.shapes import ShapePool
+from aih_builder.sources.textures import TEXTURE_SOURCES, FolderTextures, TextureSource
+from aih_builder.synth.assets import HAND_FILE, TEXTURES_FOLDER
+from aih_builder.synth.renderers.backends import resolve
+
+log = logging.getLogger(__name__)
+
+_FORMAT = "aih-plan"
+_OWN = {"manifest.yaml", "cache"}  # what an interrupted planning may leave
+
+
+class Shard(NamedTuple):
+    """One shard task: samples first to last (exclusive) of an engine and split."""
+
+    engine: EngineName
+    split: Split
+    number: int
+    first: int
+    last: int
+
+    @property
+    def file(self) -> str:
+        """Path of the shard below the dataset's folder."""
+        return f"{self.engine}/{self.split}/{self.engine}-{self.split}-{self.number:05d}.h5"
+
+    @property
+    def indices(self) -> list[int]:
+        """Indices of its samples."""
+        return [index_of(SampleName(self.engine, self.split, k)) for k in range(self.first, self.last)]
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a dataset folder is to hold."""
+
+    folder: Path
+    manifest: Manifest
+    plan_hash: str
+    renderer: str
+    backgrounds: dict[str, Any]
+    licences: list[str]
+    digests: dict[str, Any]  # of the cache folder, as digests_of gives them
+
+    @property
+    def cache(self) -> Path:
+        """The folder of baked assets."""
+        return self.folder / "cache"
+
+    def shards(self) -> list[Shard]:
+        """All shards, in the order in which `--shards A:B` counts them."""
+        return list(_shards(self.manifest))
+
+
+def _shards(manifest: Manifest) -> Iterator[Shard]:
+    size = manifest.shard_samples
+    for split in SPLITS:
+        count = manifest.streams.render.count.of(split)
+        for number, first in enumerate(range(0, count, size)):
+            yield Shard("render", split, number, first, min(first + size, count))
+
+
+def make_plan(manifest: Manifest, folder: Path) -> Plan:
+    """Plan a dataset in a folder, or take up the plan that is there if the same manifest made it.
+
+    Counts may grow; indices and samples stay. Raises ConfigError for a folder that holds anything else, which is
+    left untouched. What can be wrong with the sources is found before anything is written.
+    """
+    if (folder / "plan.json").is_file():
+        return _resume(manifest, folder)
+    _refuse_foreign(manifest, folder)
+    if manifest.total() == 0:
+        raise ConfigError("streams: every count is 0; ask for at least one sample.")
+    chosen, cache = manifest.pools, folder / "cache"
+    backgrounds = BackgroundPool(chosen.backgrounds.procedural, chosen.backgrounds.folders)
+    hand = open_hand()
+    textures = TEXTURE_SOURCES[chosen.textures.source](chosen.textures, manifest.seed, hand)
+    _require_pools(manifest, textures, backgrounds)
+    remove_stale(folder)
+    write_whole(folder / "manifest.yaml", dump_manifest(manifest).encode())
+    write_whole(cache / HAND_FILE, (render_assets() / "open_hand" / HAND_FILE).read_bytes())
+    textures.write_to(cache / TEXTURES_FOLDER, hand)
+    content = {
+        "format": _FORMAT,
+        "schema": SCHEMA_VERSION,
+        "version": __version__,
+        "renderer": resolve(manifest.renderer),
+        **digests_of(cache),
+        "backgrounds": backgrounds.to_json(),
+        "licences": sorted({*(entry.licence for entry in textures.entries), *backgrounds.licences()}),
+    }
+    content["plan_hash"] = _hash(manifest, content)
+    write_json(folder / "plan.json", content)
+    log.info("planned %d samples in %s, renderer %s", manifest.total(), folder, content["renderer"])
+    return load_plan(folder)
+
+
+def load_plan(folder: Path) -> Plan:
+    """The plan of a folder. Raises ConfigError where there is none, where it is damaged or does not belong to the
+    manifest.yaml beside it, or where another version made it.
+    """
+    if not (folder / "plan.json").is_file():
+        raise ConfigError(f"{folder}: holds no plan.json. Expected a folder made by `aih generate` or `aih plan`.")
+    content = read_json(folder / "plan.json")
+    if content.get("format") != _FORMAT:
+        raise ConfigError(f"{folder / 'plan.json'}: not a plan of this package (no format '{_FORMAT}').")
+    if content.get("version") != __version__:
+        raise ConfigError(
+            f"{folder}: planned by version {content.get('version')}, this is {__version__}. "
+            "Go on with that version, or generate into a new folder."
+        )
+    manifest = load_manifest(folder / "manifest.yaml")
+    try:
+        whole = content["plan_hash"] == _hash(manifest, content)
+        renderer, backgrounds, licences = (content[key] for key in ("renderer", "backgrounds", "licences"))
+    except KeyError as error:
+        raise ConfigError(f"{folder / 'plan.json'}: damaged, it lacks {error}. Generate into a new folder.") from error
+    if not whole:
+        raise ConfigError(
+            f"{folder}: manifest.yaml or plan.json was changed by hand, they do not belong together. "
+            "Put the old files back, or generate into a new folder."
+        )
+    planned = {key: content[key] for key in ("hand", "textures")}
+    return Plan(folder, manifest, content["plan_hash"], renderer, backgrounds, licences, planned)
+
+
+def digests_of(cache: Path) -> dict[str, Any]:
+    """What lies in a plan's cache folder. Raises AssetError or ShardError where it cannot be read."""
+    textures = cache / TEXTURES_FOLDER
+    try:
+        names = sorted(path.name for path in textures.iterdir() if ".tmp-" not in path.name)
+    except OSError as error:
+        raise ShardError(f"{textures}: cannot be read ({error.strerror}). Generate into a new folder.") from error
+    return {
+        "hand": load_hand_arrays(cache / HAND_FILE).digest(),
+        "textures": {name: sha256_of(textures / name) for name in names},
+    }
+
+
+def _resume(manifest: Manifest, folder: Path) -> Plan:
+    plan = load_plan(folder)
+    old, new = _flat(_identity(plan.manifest)), _flat(_identity(manifest))
+    if different := sorted(key for key in old.keys() | new.keys() if old.get(key) != new.get(key)):
+        raise ConfigError(
+            f"{folder}: holds a dataset of another manifest; it differs in {', '.join(different)}. "
+            "It was left untouched. Choose another folder, or use the manifest.yaml in that folder."
+        )
+    before, now = plan.manifest.streams.render.count, manifest.streams.render.count
+    for split in SPLITS:
+        if now.of(split) < before.of(split):
+            raise ConfigError(
+                f"{folder}: holds {before.of(split)} {split} samples, the manifest asks for {now.of(split)}. "
+                "A dataset only grows."
+            )
+    if now == before:
+        return plan
+    hand = load_hand_arrays(plan.cache / HAND_FILE)
+    textures = FolderTextures(plan.cache / TEXTURES_FOLDER, hand)
+    _require_pools(manifest, textures, BackgroundPool.from_json(plan.backgrounds))
+    log.info("%s grows from %d to %d samples", folder, plan.manifest.total(), manifest.total())
+    remove(folder / "dataset.json")
+    write_whole(folder / "manifest.yaml", dump_manifest(manifest).encode())
+    return load_plan(folder)
+
+
+def _refuse_foreign(manifest: Manifest, folder: Path) -> None:
+    """An empty folder is welcome, and one where planning the same manifest was interrupted."""
+    try:
+        if not folder.exists():
+            return
+        if not folder.is_dir():
+            raise ConfigError(f"{folder}: is a file. Expected a folder to write a dataset into.")
+        present = {path.name for path in folder.iterdir() if ".tmp-" not in path.name}
+    except OSError as error:
+        raise ConfigError(f"{folder}: cannot be read ({error.strerror}). Choose another folder.") from error
+    if present and not (present <= _OWN and _holds(folder / "manifest.yaml", manifest)):
+        raise ConfigError(
+            f"{folder}: is not empty and holds no plan of this manifest (found {', '.join(sorted(present)[:5])}). "
+            "It was left untouched. Choose another folder."
+        )
+
+
+def _holds(path: Path, manifest: Manifest) -> bool:
+    try:
+        return load_manifest(path) == manifest
+    except ConfigError:
+        return False
+
+
+def _require_pools(manifest: Manifest, textures: TextureSource, backgrounds: BackgroundPool) -> None:
+    """Every split that asks for samples must find something in every pool."""
+    wanted: list[Split] = [split for split in SPLITS if manifest.streams.render.count.of(split)]
+    sets = by_split([entry.id for entry in textures.entries])
+    for split in wanted:
+        if not sets[split]:
+            raise ConfigError(
+                f"pools.textures: no set falls into split '{split}'. Bake more with per_tone, or set its count to 0."
+            )
+    shapes = manifest.hands.shapes
+    ShapePool(shapes.count, shapes.beta_limit, manifest.seed, splits=wanted)
+    backgrounds.require(wanted)
+
+
+def _identity(manifest: Manifest) -> dict[str, Any]:
+    """What makes two manifests give the same samples: all but the counts."""
+    content = manifest.to_json()
+    content["streams"]["render"].pop("count")
+    return content
+
+
+def _flat(content: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in content.items():
+        flat.update(_flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value})
+    return flat
+
+
+def _hash(manifest: Manifest, content: dict[str, Any]) -> str:
+    """Names the dataset: manifest without counts and paths (the digests of what lies there stand for them), and
+    pools.
+    """
+    identity = _identity(manifest)
+    identity["pools"]["textures"].pop("path")
+    identity["pools"]["backgrounds"].pop("folders")
+    identity["renderer"] = content["renderer"]
+    pools = {key: content[key] for key in ("schema", "version", "hand", "textures")}
+    pools["backgrounds"] = BackgroundPool.from_json(content["backgrounds"]).digests()
+    text = json.dumps([identity, pools], sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()

@@ -1,0 +1,254 @@
+"""Reading shards and datasets. Files are opened per process, on first read, and never cross a fork."""
+
+import json
+import operator
+import os
+from bisect import bisect_right
+from collections import OrderedDict
+from collections.abc import Sequence
+from itertools import accumulate, pairwise
+from math import prod
+from pathlib import Path
+from typing import Any, NamedTuple, overload
+
+import h5py
+import numpy as np
+
+from aih_builder.errors import AihError, ConfigError, ShardError
+from aih_builder.files import read_json
+from aih_builder.identity import SPLITS, Split
+from aih_builder.sample import SCHEMA_VERSION, SPECS, Array, Sample
+from aih_builder.shards.format import (
+    FORMAT,
+    LISTING_FILE,
+    LISTING_FORMAT,
+    PLAIN_FIELDS,
+    column_dtype,
+    decode_parts,
+    parts_for,
+)
+
+# What h5py, numpy, the codecs and json raise when they meet damaged bytes.
+_DAMAGE = (ArithmeticError, AttributeError, LookupError, MemoryError, OSError, RuntimeError, TypeError, ValueError)
+MAX_OPEN = 256  # files that a dataset keeps open; many systems allow a process 1024
+
+
+class _Table(NamedTuple):
+    """Where an array lies in the file."""
+
+    start: int
+    dtype: np.dtype
+    shape: tuple[int, ...]
+
+    @property
+    def end(self) -> int:
+        return self.start + self.dtype.itemsize * prod(self.shape)
+
+
+class ShardReader:
+    """One shard file: its attributes, its small arrays, and samples on demand. Raises ShardError where it is damaged.
+
+    All arrays are views of the mapped file, so many open shards cost no memory; `release` lets go of the file itself.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._arrays: dict[str, Array] = {}
+        try:
+            self._stamp = _stamp(path)
+            with h5py.File(path, "r") as file:
+                self.attributes = self._head(file)
+                self.fields: list[str] = json.loads(self.attributes["fields"])
+                self.parts = parts_for(self.fields)
+                self._tables = {
+                    "offsets": _table(file["offsets"], np.dtype("<i8"), (len(self.parts) + 1,)),
+                    "blob": _table(file["blob"], np.dtype(np.uint8), ()),
+                }
+                for name in PLAIN_FIELDS:
+                    dims = tuple(int(length) for length in SPECS[name].dims.split())
+                    self._tables[name] = _table(file[name], column_dtype(name), dims)
+        except _DAMAGE as error:
+            raise ShardError(
+                f"{path}: not a readable shard ({error}). Delete it and run `aih generate` again to remake it."
+            ) from error
+        self._check_tables()
+
+    def __len__(self) -> int:
+        return self._tables["offsets"].shape[0]
+
+    @property
+    def plain(self) -> dict[str, Array]:
+        """The fields without pixels by name, each (S, ...), to read only."""
+        return {name: self._map()[name] for name in PLAIN_FIELDS}
+
+    def sample(self, i: int) -> Sample:
+        """Sample i of this shard, decoded."""
+        try:
+            parts = dict(zip(self.parts, map(memoryview, self.encoded(i)), strict=True))
+            return decode_parts(parts, self.plain_values(i), self.fields)
+        except (AihError, *_DAMAGE) as error:
+            raise ShardError(f"{self.path}: sample {i}: {error} Run `aih validate` on the dataset.") from error
+
+    def encoded(self, i: int) -> list[bytes]:
+        """The encoded parts of sample i."""
+        arrays = self._map()
+        row = arrays["offsets"][i]
+        data = arrays["blob"][row[0] : row[-1]].tobytes()
+        begin = (row - row[0]).tolist()
+        return [data[a:b] for a, b in pairwise(begin)]
+
+    def plain_values(self, i: int) -> dict[str, Any]:
+        """The fields of sample i that are stored as they are."""
+        arrays = self._map()
+        return {name: _value(name, arrays[name][i]) for name in PLAIN_FIELDS}
+
+    def release(self) -> None:
+        """Close the file; the next read opens it again."""
+        self._arrays = {}
+
+    def _map(self) -> dict[str, Array]:
+        if not self._arrays:
+            try:
+                mapped, stamp = np.asarray(np.memmap(self.path, np.uint8, "r")), _stamp(self.path)
+            except (OSError, ValueError) as error:
+                raise ShardError(f"{self.path}: cannot be read ({error}).") from error
+            if stamp != self._stamp:
+                raise ShardError(f"{self.path}: was replaced while it was read. Open the dataset again.")
+            self._arrays = {
+                name: mapped[table.start : table.end].view(table.dtype).reshape(table.shape)
+                for name, table in self._tables.items()
+            }
+        return self._arrays
+
+    def _head(self, file: h5py.File) -> dict[str, Any]:
+        attributes = {name: _attribute(value) for name, value in file.attrs.items()}
+        if attributes.get("format") != FORMAT:
+            raise ShardError(f"{self.path}: an HDF5 file, but not a shard of this package (no format '{FORMAT}').")
+        require_schema(attributes.get("schema"), self.path)
+        return attributes
+
+    def _check_tables(self) -> None:
+        count, size = len(self), self._stamp[0]
+        good = count > 0 and all(t.end <= size for t in self._tables.values())
+        good = good and all(self._tables[name].shape[0] == count for name in PLAIN_FIELDS)
+        if good:
+            offsets = self._map()["offsets"]
+            good = offsets.min() >= 0 and offsets.max() <= self._tables["blob"].shape[0]
+            good = good and bool((np.diff(offsets, axis=1) >= 0).all())
+        if not good:
+            raise ShardError(f"{self.path}: its tables do not fit together. Delete it and run `aih generate` again.")
+
+
+def _stamp(path: Path) -> tuple[int, int, int]:
+    """Size first, and what else tells that a file is still the same."""
+    status = path.stat()
+    return status.st_size, status.st_mtime_ns, status.st_ino
+
+
+def _table(dataset: Any, dtype: np.dtype, dims: tuple[int, ...]) -> _Table:
+    """Where a dataset (S, *dims) lies. Raises ValueError where it is of another type or shape or not contiguous."""
+    shape, start = dataset.shape, dataset.id.get_offset()
+    if dataset.dtype != dtype or len(shape) != 1 + len(dims) or shape[1:] != dims or start is None:
+        raise ValueError(f"{dataset.name} is {dataset.dtype} {shape}, expected {dtype} (S, {dims})")
+    return _Table(start, dtype, shape)
+
+
+def _attribute(value: Any) -> Any:
+    if isinstance(value, bytes):
+        return value.decode()
+    return value.item() if isinstance(value, np.generic) else value
+
+
+def _value(name: str, stored: Any) -> Any:
+    """A field's value for the record, a copy. Bytes of a damaged file that are neither 0 nor 1 are true."""
+    spec = SPECS[name]
+    if spec.max_bytes:
+        return stored.decode()
+    if spec.dtype == "bool":
+        stored = np.not_equal(stored.view(np.uint8), 0)
+    return stored.item() if spec.dims == "" else np.array(stored, spec.dtype)
+
+
+def require_schema(found: Any, where: Path) -> None:
+    """Raise ShardError where a file has another schema than this version reads."""
+    if found != SCHEMA_VERSION:
+        newer = isinstance(found, int) and found > SCHEMA_VERSION
+        remedy = "Install a newer aih-builder to read it." if newer else "Make it again with this version."
+        raise ShardError(f"{where}: schema {found}, this version reads schema {SCHEMA_VERSION}. {remedy}")
+
+
+class Dataset(Sequence[Sample]):
+    """A finished dataset folder as a sequence of samples, in the order of dataset.json. Pickles without its files."""
+
+    def __init__(self, folder: Path, shards: list[dict[str, Any]]) -> None:
+        self.folder = folder
+        self.shards = shards
+        self._ends = list(accumulate(shard["samples"] for shard in shards))
+        self._readers: dict[int, ShardReader] = {}
+        self._open: OrderedDict[int, ShardReader] = OrderedDict()
+        self._pid = os.getpid()
+
+    def __len__(self) -> int:
+        return self._ends[-1] if self._ends else 0
+
+    @overload
+    def __getitem__(self, index: int) -> Sample: ...
+    @overload
+    def __getitem__(self, index: slice) -> "list[Sample]": ...
+    def __getitem__(self, index: int | slice) -> "Sample | list[Sample]":
+        if isinstance(index, slice):
+            return [self[i] for i in range(*index.indices(len(self)))]
+        i = operator.index(index)
+        i += len(self) if i < 0 else 0
+        if not 0 <= i < len(self):
+            raise IndexError(f"sample {index} of a dataset of {len(self)}")
+        shard = bisect_right(self._ends, i)
+        return self._reader(shard).sample(i - (self._ends[shard - 1] if shard else 0))
+
+    def _reader(self, shard: int) -> ShardReader:
+        if self._pid != os.getpid():
+            self._readers, self._open, self._pid = {}, OrderedDict(), os.getpid()
+        if shard not in self._readers:
+            entry = self.shards[shard]
+            reader = ShardReader(self.folder / entry["file"])
+            if len(reader) != entry["samples"]:
+                raise ShardError(
+                    f"{reader.path}: holds {len(reader)} samples, {LISTING_FILE} says {entry['samples']}. "
+                    "Run `aih validate` on the dataset."
+                )
+            self._readers[shard] = reader
+        self._open[shard] = self._readers[shard]
+        self._open.move_to_end(shard)
+        if len(self._open) > MAX_OPEN:
+            self._open.popitem(last=False)[1].release()
+        return self._readers[shard]
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_readers": {}, "_open": OrderedDict()}
+
+
+def open_dataset(path: str | os.PathLike[str], split: Split | None = None) -> Dataset:
+    """A dataset folder (it holds dataset.json) as a sequence: len(ds), ds[i] -> Sample. `split` keeps one split.
+
+    Raises ConfigError where the folder is no finished dataset or there is no such split, ShardError where dataset.json
+    is damaged or of another version.
+    """
+    folder, listed = Path(path), Path(path) / LISTING_FILE
+    if split is not None and split not in SPLITS:
+        raise ConfigError(f"split is {split!r}, expected one of {', '.join(SPLITS)}.")
+    if not listed.is_file():
+        started = (folder / "plan.json").is_file()
+        what = "is not finished: run `aih generate` again" if started else f"holds no {LISTING_FILE}"
+        raise ConfigError(f"{folder}: {what}. Expected a dataset folder made by `aih generate`.")
+    content = read_json(listed)
+    if content.get("format") != LISTING_FORMAT:
+        raise ShardError(f"{listed}: not of this package (no format '{LISTING_FORMAT}').")
+    require_schema(content.get("schema"), listed)
+    shards = content.get("shards")
+    kinds = {"file": str, "split": str, "samples": int}
+    if not isinstance(shards, list) or not all(
+        isinstance(shard, dict) and all(isinstance(shard.get(key), kind) for key, kind in kinds.items())
+        for shard in shards
+    ):
+        raise ShardError(f"{listed}: damaged, its list of shards is not readable. Run `aih generate` or `aih index`.")
+    return Dataset(folder, [shard for shard in shards if split is None or shard["split"] == split])

@@ -1,0 +1,175 @@
+"""One shard task: reads a plan, writes one shard and the record beside it. Idempotent; runs in any process."""
+
+import hashlib
+import logging
+import os
+import resource
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import cv2
+import numba
+from threadpoolctl import threadpool_limits
+
+from aih_builder.errors import ConfigError, GenerationError, ShardError
+from aih_builder.files import read_json, write_json, write_whole
+from aih_builder.identity import EngineName, name_of
+from aih_builder.sample import Sample
+from aih_builder.shards.plan import Plan, Shard, load_plan
+from aih_builder.shards.writer import ShardHead, ShardWriter, library_versions
+from aih_builder.synth.assets import load_assets
+from aih_builder.synth.backends import ENGINES
+from aih_builder.synth.engine import Engine, Tally
+from aih_builder.synth.renderers.backends import RENDERERS
+
+log = logging.getLogger(__name__)
+
+_RECORD_FORMAT = "aih-shard-record"
+_RECORD = {
+    "format": str, "file": str, "plan_hash": str, "sha256": str, "bytes": int, "samples": int,
+    "rejections": dict, "seconds": dict, "peak_rss_mib": float, "versions": dict,
+}  # fmt: skip
+_MIN_ACCEPTANCE = 0.01
+_PROBES = 8  # samples per split
+_PROBE_ATTEMPTS = 200
+
+# One engine per process and plan: a worker makes many shards.
+_engines: dict[tuple[int, Path, str, EngineName], Engine] = {}
+
+
+class ShardState(NamedTuple):
+    """What lies on disk for a shard: `done`, `torn` or `missing`, and why."""
+
+    state: str
+    reason: str
+
+
+def one_thread() -> None:
+    """Parallelism is by process: one thread for BLAS, OpenMP, OpenCV and numba, whatever the environment says."""
+    threadpool_limits(limits=1)
+    cv2.setNumThreads(1)
+    numba.set_num_threads(1)
+
+
+def engine_for(plan: Plan, name: EngineName) -> Engine:
+    """This process's engine for a plan, made on first use."""
+    key = (os.getpid(), plan.folder.resolve(), plan.plan_hash, name)
+    if key not in _engines:
+        one_thread()
+        _engines.clear()
+        if plan.renderer not in RENDERERS:
+            raise ConfigError(
+                f"{plan.folder}: planned for renderer '{plan.renderer}', here there are {', '.join(RENDERERS)}. "
+                "Run where that renderer is installed."
+            )
+        assets = load_assets(plan.manifest, plan.cache, plan.backgrounds)
+        _engines[key] = ENGINES[name](plan.manifest, assets, RENDERERS[plan.renderer]())
+    return _engines[key]
+
+
+def make_sample(plan: Plan, index: int) -> Sample:
+    """One sample of a plan, made alone."""
+    return engine_for(plan, name_of(index).engine).make(index, Tally())
+
+
+def probe_acceptance(plan: Plan) -> float:
+    """Share of draws that are accepted, from a few samples of each split. Raises ConfigError where it is under 1 %.
+
+    Also compiles, and caches on disk, all code that workers will run.
+    """
+    accepted, tally = 0, Tally()
+    for shard in {s.split: s for s in reversed(plan.shards())}.values():
+        for index in shard.indices[:_PROBES]:
+            try:
+                engine_for(plan, shard.engine).make(index, tally, max_attempts=_PROBE_ATTEMPTS)
+            except GenerationError as refusal:
+                log.debug("probe: %s", refusal)
+                continue
+            accepted += 1
+    share = accepted / max(accepted + tally.rejections.total(), 1)
+    if share < _MIN_ACCEPTANCE:
+        reasons = ", ".join(f"{reason}: {n}" for reason, n in tally.rejections.most_common())
+        raise ConfigError(
+            f"{plan.folder}: {share:.2%} of the draws are accepted, expected at least {_MIN_ACCEPTANCE:.0%} "
+            f"({reasons}). Widen streams.render.occlusion or camera, and plan into a new folder."
+        )
+    return share
+
+
+def make_shard(folder: Path, shard: Shard) -> dict[str, Any]:
+    """Make one shard of the plan in a folder; returns its record, which is written beside it."""
+    plan = load_plan(folder)
+    engine, tally = engine_for(plan, shard.engine), Tally()
+    manifest = plan.manifest
+    head = ShardHead(shard.engine, shard.split, shard.number, plan.plan_hash, manifest.fields, manifest.lossless)
+    writer = ShardWriter(head)
+    for index in shard.indices:
+        sample = engine.make(index, tally)
+        with tally.stage("encode"):
+            writer.add(sample)
+    with tally.stage("write"):
+        data = writer.to_bytes()
+        write_whole(folder / shard.file, data)
+    record = {
+        "format": _RECORD_FORMAT,
+        "file": shard.file,
+        "plan_hash": plan.plan_hash,
+        "sha256": hashlib.sha256(data).hexdigest(),
+        "bytes": len(data),
+        "samples": shard.last - shard.first,
+        "rejections": dict(sorted(tally.rejections.items())),
+        "seconds": {stage: round(seconds, 4) for stage, seconds in tally.seconds.items()},
+        "peak_rss_mib": _peak_rss_mib(),
+        "versions": library_versions(),
+    }
+    write_json(record_path(folder, shard), record)
+    return record
+
+
+def record_path(folder: Path, shard: Shard) -> Path:
+    """The JSON record beside a shard."""
+    return (folder / shard.file).with_suffix(".json")
+
+
+def read_record(folder: Path, shard: Shard) -> dict[str, Any]:
+    """The record beside a shard. Raises ShardError where it is missing or damaged."""
+    path = record_path(folder, shard)
+    record = read_json(path)
+    if bad := [key for key, kind in _RECORD.items() if not isinstance(record.get(key), kind)]:
+        raise ShardError(f"{path}: damaged, {bad[0]} is {record.get(bad[0])!r}.")
+    return record
+
+
+def shard_state(plan: Plan, shard: Shard) -> ShardState:
+    """Whether a shard is finished, judged by its record and its size; `aih validate` reads the bytes."""
+    file = plan.folder / shard.file
+    there = file.is_file(), record_path(plan.folder, shard).is_file()
+    if not any(there):
+        return ShardState("missing", "")
+    if not all(there):
+        return ShardState("torn", "the shard or the record beside it is missing")
+    try:
+        record = read_record(plan.folder, shard)
+    except ShardError as error:
+        return ShardState("torn", str(error))
+    expected = {
+        "format": _RECORD_FORMAT,
+        "file": shard.file,
+        "plan_hash": plan.plan_hash,
+        "samples": shard.last - shard.first,
+        "bytes": file.stat().st_size,
+    }
+    for key, value in expected.items():
+        if record[key] != value:
+            return ShardState("torn", f"its record says {key} {record[key]}, expected {value}")
+    return ShardState("done", "")
+
+
+def _peak_rss_mib() -> float:
+    """Most memory that this process has held."""
+    try:
+        status = Path("/proc/self/status").read_text(encoding="utf-8")
+        kib = int(status.partition("VmHWM:")[2].split()[0])
+    except (OSError, IndexError):  # not Linux; there, getrusage would count what the parent held before exec
+        kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return round(kib / 1024, 1)

@@ -1,0 +1,215 @@
+"""Reading everything back: checksums, the index, and every invariant of every sample."""
+
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from functools import partial
+from os import PathLike
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from aih_builder.errors import AihError, ConfigError
+from aih_builder.files import read_json, sha256_of
+from aih_builder.hands.model import HandModel
+from aih_builder.hands.surface import HandSurface
+from aih_builder.invariants import violations
+from aih_builder.sample import SIDES, Sample
+from aih_builder.shards.format import LISTING_FILE
+from aih_builder.shards.listing import listing
+from aih_builder.shards.parallel import run_tasks
+from aih_builder.shards.plan import Plan, Shard, digests_of, load_plan
+from aih_builder.shards.reader import ShardReader
+from aih_builder.shards.tasks import one_thread, read_record, shard_state
+from aih_builder.synth.assets import load_hands
+from aih_builder.synth.renderers.rasterize import silhouette
+
+MIN_MASK_IOU = 0.98  # amodal mask against the mesh that the stored parameters give
+MAX_JOINT_ERROR_M = 2e-6  # float32 steps at 1 m, a few of them
+_WORTH_COMPARING_PX = 64
+
+
+class Problem(NamedTuple):
+    """One thing that is wrong. sample is the position in the shard, or None for the shard as a whole."""
+
+    file: str
+    sample: int | None
+    message: str
+
+    def __str__(self) -> str:
+        place = self.file if self.sample is None else f"{self.file} sample {self.sample}"
+        return f"{place}: {self.message}"
+
+
+class Report(NamedTuple):
+    """What a validation read and found."""
+
+    shards: int
+    samples: int
+    problems: list[Problem]
+
+
+Hands = tuple[tuple[HandModel, HandModel], tuple[HandSurface, HandSurface]]
+
+
+def validate(
+    path: str | PathLike[str],
+    *,
+    jobs: int = 1,
+    on_progress: Callable[[int, int], None] | None = None,
+) -> Report:
+    """Check a dataset folder: every file against its checksum, every sample against every invariant.
+
+    jobs is the number of processes; on_progress gets shards done and in all. Raises ConfigError where the folder holds
+    no plan or jobs is below 1, ShardError where plan.json is unreadable; all else is reported.
+    """
+    if jobs < 1:
+        raise ConfigError(f"jobs is {jobs}, expected at least 1.")
+    plan = load_plan(Path(path))
+    shards = plan.shards()
+    problems = [*_check_cache(plan), *_check_listing(plan), *_check_strangers(plan)]
+    samples, found = 0, {}
+    with closing(run_tasks(partial(check_shard, plan.folder), shards, jobs)) as results:
+        for position, (read, of_shard) in results:
+            samples += read
+            found[position] = of_shard
+            if on_progress is not None:
+                on_progress(len(found), len(shards))
+    problems += [problem for position in sorted(found) for problem in found[position]]
+    return Report(len(shards), samples, problems)
+
+
+def check_shard(folder: Path, shard: Shard) -> tuple[int, list[Problem]]:
+    """Samples read from one shard of a dataset folder, and its problems. A shard of another checksum is not read."""
+    one_thread()
+    plan = load_plan(folder)
+
+    def problem(text: str, sample: int | None = None) -> Problem:
+        return Problem(shard.file, sample, text)
+
+    state = shard_state(plan, shard)
+    if state.state != "done":
+        return 0, [problem(f"{state.state}{': ' if state.reason else ''}{state.reason}")]
+    try:
+        wanted, found = read_record(folder, shard)["sha256"], sha256_of(folder / shard.file)
+        if found != wanted:
+            remedy = "delete it and run `aih generate` again"
+            return 0, [problem(f"sha256 is {found[:12]}, recorded is {wanted[:12]}; {remedy}")]
+        reader, hands = ShardReader(folder / shard.file), _hands(plan)
+    except AihError as error:
+        return 0, [problem(str(error))]
+    problems = [problem(text) for text in _check_head(plan, shard, reader)]
+    for i in range(len(reader)):
+        try:
+            sample = reader.sample(i)
+        except AihError as error:
+            problems.append(problem(str(error), i))
+            continue
+        with np.errstate(all="ignore"):  # damaged numbers may overflow; what comes of it is reported
+            texts = [*violations(sample), *_against_plan(sample, plan, shard), *_against_mesh(sample, hands)]
+        problems += [problem(text, i) for text in texts]
+    return len(reader), problems
+
+
+_loaded: dict[tuple[Path, str], Hands] = {}
+
+
+def _hands(plan: Plan) -> Hands:
+    key = plan.folder.resolve(), plan.plan_hash
+    if key not in _loaded:
+        _loaded.clear()
+        _loaded[key] = load_hands(plan.manifest, plan.cache)
+    return _loaded[key]
+
+
+def _check_cache(plan: Plan) -> Iterator[Problem]:
+    """The hand and the textures must still be those of the plan: a remade shard would differ."""
+    try:
+        found = digests_of(plan.cache)
+    except AihError as error:
+        yield Problem("cache", None, str(error))
+        return
+    if found["hand"] != plan.digests["hand"]:
+        yield Problem("cache", None, "the hand model is not the one that was planned")
+    for name in sorted(plan.digests["textures"].keys() | found["textures"].keys()):
+        if plan.digests["textures"].get(name) != found["textures"].get(name):
+            yield Problem("cache", None, f"texture file {name} is not the one that was planned")
+
+
+def _check_listing(plan: Plan) -> Iterator[Problem]:
+    """dataset.json must say what the plan and the records beside the shards say."""
+    try:
+        found = read_json(plan.folder / LISTING_FILE)
+    except AihError as error:
+        yield Problem(LISTING_FILE, None, f"missing or damaged ({error}); run `aih generate` or `aih index`")
+        return
+    try:
+        expected = listing(plan)
+    except AihError:
+        yield Problem(LISTING_FILE, None, "is there, yet not every shard is")
+        return
+    for key in [*expected, *(key for key in found if key not in expected)]:
+        if found.get(key) != expected.get(key):
+            what = "" if key == "shards" else f", found {found.get(key)}, expected {expected.get(key)}"
+            yield Problem(LISTING_FILE, None, f"'{key}' is not what the plan and the shards' records give{what}")
+
+
+def _check_strangers(plan: Plan) -> Iterator[Problem]:
+    known = {shard.file for shard in plan.shards()}
+    for path in sorted(plan.folder.rglob("*.h5")):
+        if (name := path.relative_to(plan.folder).as_posix()) not in known:
+            yield Problem(name, None, "is not part of the plan")
+
+
+def _check_head(plan: Plan, shard: Shard, reader: ShardReader) -> Iterator[str]:
+    expected = {
+        "engine": shard.engine,
+        "split": shard.split,
+        "number": shard.number,
+        "plan_hash": plan.plan_hash,
+        "lossless": plan.manifest.lossless,
+    }
+    for key, value in expected.items():
+        if (found := reader.attributes.get(key)) != value:
+            yield f"attribute {key} is {found}, expected {value}"
+    if sorted(reader.fields) != sorted(plan.manifest.fields):
+        yield f"stores the optional fields {reader.fields}, expected {list(plan.manifest.fields)}"
+    if reader.plain["index"].tolist() != shard.indices:
+        yield "sample indices are not those of the plan"
+
+
+def _against_plan(sample: Sample, plan: Plan, shard: Shard) -> Iterator[str]:
+    expected = {"engine": shard.engine, "split": shard.split, "seed": plan.manifest.seed}
+    for key, value in expected.items():
+        if (found := getattr(sample, key)) != value:
+            yield f"{key} is {found}, expected {value}"
+    size = (plan.manifest.image_size_px,) * 2
+    if (found := sample.image_rgb.shape[:2]) != size:
+        yield f"the image has {found} pixels, expected {size}"
+    if sample.engine == "render":
+        flags = (sample.target_valid, sample.joint3d_valid, sample.joint2d_valid, sample.joint_visible_valid)
+        for hand in (0, 1):
+            if any((flag[hand] != sample.hand_present[hand]).any() for flag in (*flags, sample.pose_valid)):
+                yield f"{SIDES[hand]} hand: a rendered hand is known whole or absent, its flags say otherwise"
+
+
+def _against_mesh(sample: Sample, hands: Hands) -> Iterator[str]:
+    """Masks and joints must be those of the mesh that the stored pose, betas and translation give."""
+    for i, (model, surface) in enumerate(zip(*hands, strict=True)):
+        if not sample.pose_valid[i]:
+            continue
+        posed = model.pose(sample.mano_pose_rad[i], sample.mano_betas[i], sample.mano_trans_m[i])
+        error_m = float(np.abs(posed.joints_m - sample.cam_joints_m[i]).max())
+        if error_m > MAX_JOINT_ERROR_M:
+            yield f"{model.side} hand: joints lie up to {1000 * error_m:.3f} mm from those of the stored pose"
+        positions_m = surface.pose(posed.vertices_m).positions_m
+        if (positions_m[:, 2] <= 0).any():
+            yield f"{model.side} hand: the stored pose reaches behind the camera"
+            continue
+        size_px = sample.image_rgb.shape[0]
+        mesh = silhouette(positions_m, surface.faces, sample.K_px[i].astype(np.float64), size_px)
+        mask = sample.amodal_mask[i]
+        union = int((mesh | mask).sum())
+        iou = int((mesh & mask).sum()) / max(union, 1)
+        if union >= _WORTH_COMPARING_PX and iou < MIN_MASK_IOU:
+            yield f"{model.side} hand: amodal mask and projected mesh agree to IoU {iou:.3f}, expected {MIN_MASK_IOU}"

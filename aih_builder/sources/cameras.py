@@ -1,0 +1,48 @@
+"""Where the hands stand in front of the camera, and the square crop that becomes the image.
+
+A crop of a pinhole image is a pinhole image: cropping and resizing change K alone. The focal length therefore follows
+from the distance and the crop; at 256 px and the default distances it lies between about 300 and 1,500 px.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from aih_builder.config import Camera
+from aih_builder.geometry import FloatArray
+
+
+class CropJitter(NamedTuple):
+    """How a crop deviates from the box it is made around."""
+
+    scale: float  # of the crop's side
+    shift: FloatArray  # (2,) in units of half the crop's side
+
+
+def draw_standpoint(rng: np.random.Generator, camera: Camera) -> FloatArray:
+    """Where the scene's middle goes (3,), camera frame: within off_axis_deg of the optical axis, distance_m away."""
+    distance_m = rng.uniform(*camera.distance_m)
+    angle = np.deg2rad(camera.off_axis_deg) * np.sqrt(rng.random())
+    turn = rng.uniform(0, 2 * np.pi)
+    sine = np.sin(angle)
+    return distance_m * np.array([sine * np.cos(turn), sine * np.sin(turn), np.cos(angle)])
+
+
+def draw_crop_jitter(rng: np.random.Generator, camera: Camera) -> CropJitter:
+    """Scale in 1 +- jitter, shift in +- jitter of half the side."""
+    jitter = camera.framing_jitter
+    return CropJitter(1.0 + rng.uniform(-jitter, jitter), rng.uniform(-jitter, jitter, size=2))
+
+
+def crop_intrinsics(cam_points_m: FloatArray, factor: float, jitter: CropJitter, size_px: int) -> FloatArray:
+    """K (3, 3) of the square image around points (N, 3): side = factor x the longer side of their box."""
+    rays = cam_points_m[:, :2] / cam_points_m[:, 2:]
+    low, high = rays.min(axis=0), rays.max(axis=0)
+    side = factor * float((high - low).max()) * jitter.scale
+    centre = (low + high) / 2 + jitter.shift * side / 2
+    focal_px = size_px / side
+    middle = (size_px - 1) / 2
+    K_px = np.eye(3)
+    K_px[0, 0] = K_px[1, 1] = focal_px
+    K_px[:2, 2] = middle - focal_px * centre
+    return K_px

@@ -1,0 +1,144 @@
+"""Where on the hand a point of skin lies, in a frame that fits every hand.
+
+The palm frame: origin at the rest wrist, x towards the middle knuckle, y out of the back of the
+hand, z towards the thumb; millimetres, scaled so that wrist to middle knuckle is 94.5 mm. Right and
+left hands coincide in it.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from aih_builder.geometry import FloatArray
+from aih_builder.hands.arrays import HandArrays
+from aih_builder.hands.conventions import FINGERS, N_JOINTS
+from aih_builder.sources.skin_atlas import Atlas
+from aih_builder.sources.skin_noise import fbm
+
+_WRIST_TO_KNUCKLE_MM = 94.5
+_THUMB = FINGERS["thumb"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Anatomy:
+    """A hand's landmarks in the palm frame, mm. A bone points to the next joint, or to the tip."""
+
+    to_palm: FloatArray  # (3, 3) rows are the palm axes in the model's frame, times mm per metre
+    wrist_m: FloatArray  # (3,)
+    joints: FloatArray  # (16, 3)
+    tips: dict[int, FloatArray]  # first joint of a finger -> (3,)
+    bones: FloatArray  # (16, 3) unit
+    dorsal: FloatArray  # (16, 3) unit, out of the back
+    lateral: FloatArray  # (16, 3) unit flexion axes, across the finger
+
+
+def anatomy(hand: HandArrays) -> Anatomy:
+    """Landmarks of a hand of either side from its rest joints, fingertips and flexion axes."""
+    joints_m = np.einsum("jv,vc->jc", hand.J_regressor, hand.v_template)
+    tips_m = dict(zip(FINGERS.values(), hand.v_template[hand.tip_vertices], strict=True))
+    bones = np.zeros((N_JOINTS, 3))
+    for first in FINGERS.values():
+        chain = [*joints_m[first : first + 3], tips_m[first]]
+        for k in range(3):
+            bones[first + k] = _unit(chain[k + 1] - chain[k])
+    # Positive flexion moves a bone's end towards the palm, along flexion axis x bone.
+    dorsal = np.cross(bones, hand.dof_axes[:, 0])
+    knuckles = [FINGERS[name] for name in ("index", "middle", "ring", "little")]
+    forward = _unit(joints_m[FINGERS["middle"]] - joints_m[0])
+    back = dorsal[knuckles].mean(axis=0)
+    back = _unit(back - forward * (back * forward).sum())
+    radial = np.cross(forward, back)
+    if (radial * (joints_m[_THUMB] - joints_m[0])).sum() < 0:
+        radial = -radial
+    dorsal[0], bones[0] = back, forward
+    length = np.sqrt(((joints_m[FINGERS["middle"]] - joints_m[0]) ** 2).sum())
+    axes = np.stack([forward, back, radial])
+    dorsal, bones = (np.einsum("ij,nj->ni", axes, rows) for rows in (dorsal, bones))
+    dorsal /= np.sqrt((dorsal**2).sum(axis=1, keepdims=True))
+    to_palm = axes * (_WRIST_TO_KNUCKLE_MM / length)
+    return Anatomy(
+        to_palm=to_palm,
+        wrist_m=joints_m[0],
+        joints=np.einsum("ij,nj->ni", to_palm, joints_m - joints_m[0]),
+        tips={first: np.einsum("ij,j->i", to_palm, tip - joints_m[0]) for first, tip in tips_m.items()},
+        bones=bones,
+        dorsal=dorsal,
+        lateral=np.cross(dorsal, bones),
+    )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Skin:
+    """Per-texel facts (N texels) that no seed changes."""
+
+    atlas: Atlas
+    anatomy: Anatomy
+    points: FloatArray  # (N, 3) palm frame, mm
+    normals: FloatArray  # (N, 3) palm frame, unit
+    dorsal: FloatArray  # (N,) 1 on the back of hand and fingers, -1 on the palm side
+    fingers: dict[int, FloatArray]  # first joint of a finger -> (N,) share of that finger
+    nail: FloatArray  # (N,) 1 on nails
+    nail_rim: FloatArray  # (N,) 1 where a nail meets the skin, 0 on the nail and 2 mm outside
+    nail_along: FloatArray  # (N,) 0 at the cuticle, 1 at the free edge
+    texel_mm: float  # typical width of a texel
+
+
+def map_skin(hand: HandArrays, atlas: Atlas, nail_map: FloatArray) -> Skin:
+    """Locate every texel on the hand. nail_map (Sn, Sn, 3), 0 to 1: plate, rim, place along."""
+    marks = anatomy(hand)
+    points = np.einsum("ij,nj->ni", marks.to_palm, atlas.points_m - marks.wrist_m)
+    normals = np.einsum("ij,nj->ni", marks.to_palm, atlas.normals)
+    normals /= np.sqrt((normals**2).sum(axis=1, keepdims=True))
+    up = np.einsum("nj,jc->nc", atlas.weights, marks.dorsal)
+    up /= np.maximum(np.sqrt((up**2).sum(axis=1, keepdims=True)), 1e-9)
+    fingers = {f: atlas.weights[:, f : f + 3].sum(axis=1) for f in FINGERS.values()}
+    texel_mm = float(np.sqrt(np.median(atlas.texel_m.prod(axis=1)))) * 1e3
+    nails = sample_map(nail_map, atlas.uv)
+    return Skin(
+        atlas=atlas,
+        anatomy=marks,
+        points=points,
+        normals=normals,
+        dorsal=(normals * up).sum(axis=1),
+        fingers=fingers,
+        nail=nails[:, 0],
+        nail_rim=nails[:, 1],
+        nail_along=nails[:, 2],
+        texel_mm=texel_mm,
+    )
+
+
+def smoothstep(x: FloatArray, low: float, high: float) -> FloatArray:
+    """0 below low, 1 above high, smooth between."""
+    t = np.clip((x - low) / (high - low), 0.0, 1.0)
+    return t * t * (3.0 - 2.0 * t)
+
+
+def bump(distance: FloatArray, width: float) -> FloatArray:
+    """exp(-(distance / width)^2)."""
+    return np.exp(-((distance / width) ** 2))
+
+
+def palm_share(skin: Skin, seed: int) -> FloatArray:
+    """How far a texel has palm skin (N,), poor in melanin. Its border wavers with the seed."""
+    waver = fbm(skin.points, 18.0, seed, 3)
+    share = smoothstep(-skin.dorsal + 0.1 * waver, -0.22, 0.34)
+    wrist = smoothstep(skin.points[:, 0] + 3.0 * waver, -34.0, 10.0)
+    return share * (0.2 + 0.8 * wrist)
+
+
+def sample_map(image: FloatArray, uv: FloatArray) -> FloatArray:
+    """Bilinear samples (N, C) of a map (S, S, C) at uv (N, 2)."""
+    rows, cols = image.shape[:2]
+    c = np.clip(uv[:, 0] * cols - 0.5, 0, cols - 1)
+    r = np.clip((1 - uv[:, 1]) * rows - 0.5, 0, rows - 1)
+    c0, r0 = np.floor(c).astype(int), np.floor(r).astype(int)
+    c1, r1 = np.minimum(c0 + 1, cols - 1), np.minimum(r0 + 1, rows - 1)
+    fc, fr = (c - c0)[:, None], (r - r0)[:, None]
+    top = image[r0, c0] * (1 - fc) + image[r0, c1] * fc
+    bottom = image[r1, c0] * (1 - fc) + image[r1, c1] * fc
+    return top * (1 - fr) + bottom * fr
+
+
+def _unit(vector: FloatArray) -> FloatArray:
+    return vector / np.sqrt((vector**2).sum())

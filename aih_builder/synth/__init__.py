@@ -1,0 +1,1 @@
+"""From sources to a Sample: renderers, the compositor, the engines."""

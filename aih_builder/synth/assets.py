@@ -1,0 +1,74 @@
+"""Everything an engine draws from, loaded from a plan's cache folder. Workers only read."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from aih_builder.config import Manifest
+from aih_builder.hands.arrays import load_hand_arrays
+from aih_builder.hands.backends import hand_pair
+from aih_builder.hands.model import HandModel
+from aih_builder.hands.surface import HandSurface, build_surface
+from aih_builder.identity import Split
+from aih_builder.sources.backends import POSE_SOURCES
+from aih_builder.sources.backgrounds import BackgroundPool
+from aih_builder.sources.pools import by_split, draw_item
+from aih_builder.sources.poses import PoseSource
+from aih_builder.sources.shapes import ShapePool
+from aih_builder.sources.textures import (
+    FolderTextures,
+    TextureSet,
+    TextureSource,
+)
+from aih_builder.synth.byte_cache import ByteCache
+
+HAND_FILE = "hand.npz"
+TEXTURES_FOLDER = "textures"
+_TEXTURE_BYTES = 96 * 2**20  # about 1.5 MB a set at 512 px
+
+
+class TexturePool:
+    """The texture sets of a source by split. Sets are read on first use; the latest used are kept."""
+
+    def __init__(self, source: TextureSource) -> None:
+        self._source = source
+        self._by_split = by_split([entry.id for entry in source.entries])
+        self._loaded: ByteCache[TextureSet] = ByteCache(_TEXTURE_BYTES, lambda texture: texture.albedo_rgb.nbytes)
+
+    def draw(self, rng: np.random.Generator, split: Split) -> TextureSet:
+        """One set of a split. Raises ConfigError where the split has none."""
+        set_id = draw_item(rng, self._by_split, split, "texture sets")
+        return self._loaded.get(set_id, lambda: self._source.load(set_id))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Assets:
+    """What scenes are made of. Pairs are right, left."""
+
+    hands: tuple[HandModel, HandModel]
+    surfaces: tuple[HandSurface, HandSurface]
+    poses: PoseSource
+    textures: TexturePool
+    backgrounds: BackgroundPool
+
+
+def load_hands(manifest: Manifest, cache: Path) -> tuple[tuple[HandModel, HandModel], tuple[HandSurface, HandSurface]]:
+    """The plan's hand models and their drawn surfaces, right and left."""
+    hands = hand_pair(load_hand_arrays(cache / HAND_FILE), manifest.hands.backend)
+    return hands, (build_surface(hands[0].arrays), build_surface(hands[1].arrays))
+
+
+def load_assets(manifest: Manifest, cache: Path, backgrounds: dict[str, Any]) -> Assets:
+    """All assets of a plan; `backgrounds` is the plan's record of that pool."""
+    hands, surfaces = load_hands(manifest, cache)
+    textures = FolderTextures(cache / TEXTURES_FOLDER, hands[0].arrays)
+    shapes = ShapePool(manifest.hands.shapes.count, manifest.hands.shapes.beta_limit, manifest.seed)
+    return Assets(
+        hands=hands,
+        surfaces=surfaces,
+        poses=POSE_SOURCES[manifest.pools.poses.source](hands, shapes),
+        textures=TexturePool(textures),
+        backgrounds=BackgroundPool.from_json(backgrounds),
+    )

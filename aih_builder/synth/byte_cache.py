@@ -1,0 +1,26 @@
+"""A cache that is bounded by bytes, so that a worker's memory does not depend on the size of a pool."""
+
+from collections import OrderedDict
+from collections.abc import Callable, Hashable
+from typing import Generic, TypeVar
+
+_Value = TypeVar("_Value")
+
+
+class ByteCache(Generic[_Value]):
+    """Keeps what was used last. A value above the limit is kept too, but alone."""
+
+    def __init__(self, limit_bytes: int, size_of: Callable[[_Value], int]) -> None:
+        self._limit_bytes, self._size_of = limit_bytes, size_of
+        self._values: OrderedDict[Hashable, _Value] = OrderedDict()
+        self._bytes = 0
+
+    def get(self, key: Hashable, make: Callable[[], _Value]) -> _Value:
+        """The value of a key, made on first use."""
+        if key not in self._values:
+            self._values[key] = make()
+            self._bytes += self._size_of(self._values[key])
+            while self._bytes > self._limit_bytes and len(self._values) > 1:
+                self._bytes -= self._size_of(self._values.popitem(last=False)[1])
+        self._values.move_to_end(key)
+        return self._values[key]

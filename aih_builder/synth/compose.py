@@ -1,0 +1,102 @@
+"""The one compositor: two layers, an order per pixel and a background give the image, the targets and all masks.
+
+Blending is premultiplied, in sRGB, in integers. A layer's faint pixels (coverage < 0.5) that do not touch its amodal
+mask are dropped, so what a hand changes stays within 1 px of its amodal mask.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from aih_builder.imaging import ImageU8
+from aih_builder.sample import Mask
+from aih_builder.synth.renderers.base import AMODAL_ALPHA, Layer
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Composite:
+    """What the compositor makes. Hand axis: 0 right, 1 left."""
+
+    image_rgb: ImageU8  # (H, W, 3)
+    target_rgb: ImageU8  # (2, H, W, 3) each hand alone over the background
+    changed_mask: Mask  # (2, H, W) where the target differs from the image, or M_D or M_R is set
+    amodal_mask: Mask  # (2, H, W)
+    visible_mask: Mask  # (2, H, W)
+
+
+def right_in_front_by_depth(layers: tuple[Layer | None, Layer | None]) -> Mask:
+    """Where the right hand's front surface is nearer than, or as near as, the left's: bool (H, W)."""
+    right, left = layers
+    if right is None or left is None:
+        present = right or left
+        if present is None:
+            raise ValueError("no layer is given")
+        return np.full(present.depth_m.shape, right is not None)
+    return right.depth_m <= left.depth_m
+
+
+def compose(layers: tuple[Layer | None, Layer | None], right_in_front: Mask, background_rgb: ImageU8) -> Composite:
+    """Blend the layers over background_rgb (H, W, 3); right_in_front (H, W) orders them where both are."""
+    height, width = background_rgb.shape[:2]
+    empty = np.zeros((height, width, 4), np.uint8)
+    right, left = (empty if layer is None else layer.rgba for layer in layers)
+    image = np.empty((height, width, 3), np.uint8)
+    targets = np.empty((2, height, width, 3), np.uint8)
+    masks = np.empty((3, 2, height, width), np.bool_)
+    _compose(right, left, right_in_front, background_rgb, image, targets, masks[0], masks[1], masks[2])
+    return Composite(image, targets, masks[0], masks[1], masks[2])
+
+
+def front_surface(layers: tuple[Layer | None, Layer | None], composite: Composite) -> NDArray[np.float32]:
+    """Depth (H, W) in metres of the hand that is seen at each pixel; 0 where no hand is."""
+    depth_m = np.zeros(composite.image_rgb.shape[:2], np.float32)
+    for layer, visible in zip(layers, composite.visible_mask, strict=True):
+        if layer is not None:
+            depth_m[visible] = layer.depth_m[visible]
+    return depth_m
+
+
+@njit(cache=True)
+def _alpha(rgba, y, x):
+    """Coverage of a pixel, or 0 where it is faint and no neighbour is amodal."""
+    alpha = np.int32(rgba[y, x, 3])
+    if alpha == 0 or alpha >= AMODAL_ALPHA:
+        return alpha
+    for v in range(max(y - 1, 0), min(y + 2, rgba.shape[0])):
+        for u in range(max(x - 1, 0), min(x + 2, rgba.shape[1])):
+            if rgba[v, u, 3] >= AMODAL_ALPHA:
+                return alpha
+    return np.int32(0)
+
+
+@njit(cache=True)
+def _over(colour, alpha, below):
+    if alpha == 0:
+        return np.int32(below)
+    return min(np.int32(colour) + (np.int32(below) * (255 - alpha) + 127) // 255, 255)
+
+
+@njit(cache=True)
+def _compose(right, left, right_in_front, background, image, targets, changed, amodal, visible):
+    height, width = background.shape[:2]
+    for y in range(height):
+        for x in range(width):
+            ar, al = _alpha(right, y, x), _alpha(left, y, x)
+            whole_r, whole_l = ar >= AMODAL_ALPHA, al >= AMODAL_ALPHA
+            right_first = right_in_front[y, x]
+            seen_r = whole_r and (right_first or not whole_l)
+            seen_l = whole_l and (not right_first or not whole_r)
+            amodal[0, y, x], amodal[1, y, x] = whole_r, whole_l
+            visible[0, y, x], visible[1, y, x] = seen_r, seen_l
+            # What is seen of the other hand is what a target must change: M_D or M_R.
+            differs_r, differs_l = seen_l, seen_r
+            for c in range(3):
+                b = background[y, x, c]
+                only_r, only_l = _over(right[y, x, c], ar, b), _over(left[y, x, c], al, b)
+                both = _over(right[y, x, c], ar, only_l) if right_first else _over(left[y, x, c], al, only_r)
+                differs_r = differs_r or both != only_r
+                differs_l = differs_l or both != only_l
+                targets[0, y, x, c], targets[1, y, x, c], image[y, x, c] = only_r, only_l, both
+            changed[0, y, x], changed[1, y, x] = differs_r, differs_l

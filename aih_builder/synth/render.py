@@ -1,0 +1,276 @@
+"""AIH-Render: textured hand meshes in front of a background."""
+
+from collections.abc import Callable
+from typing import ClassVar, NamedTuple, final
+
+import numpy as np
+
+from aih_builder.config import Manifest
+from aih_builder.errors import Rejected
+from aih_builder.geometry import FloatArray, project, random_rotation, transform
+from aih_builder.hands.model import PosedHand
+from aih_builder.hands.surface import boundary_loop
+from aih_builder.identity import EngineName, name_of
+from aih_builder.imaging import ImageU8
+from aih_builder.rng import Purpose, draw_share, sample_rng
+from aih_builder.sample import MIN_HAND_PIXELS, Sample, mean_luma, occlusion_rates
+from aih_builder.sources.backgrounds import Background
+from aih_builder.sources.cameras import CropJitter, crop_intrinsics, draw_crop_jitter, draw_standpoint
+from aih_builder.sources.licences import strictest
+from aih_builder.sources.lights import draw_lights
+from aih_builder.sources.poses import PosePair
+from aih_builder.sources.textures import TextureSet
+from aih_builder.synth.assets import Assets
+from aih_builder.synth.compose import Composite, compose, front_surface, right_in_front_by_depth
+from aih_builder.synth.engine import Engine, Tally
+from aih_builder.synth.joints import depth_in_flesh_m, visible_joints
+from aih_builder.synth.renderers.base import HandDraw, Layer, Renderer, RenderRequest
+from aih_builder.synth.views import ROUGH_PX, RoughLook
+
+VIEWS = 16  # candidate views per attempt
+_NEAREST_M = 0.08  # no part of a hand may be nearer to the camera
+_DEPTH_UNIT_M = 0.05e-3
+
+
+class Design(NamedTuple):
+    """What a sample shall be. Drawn once per index, so that refused draws do not shift the histogram."""
+
+    target: int
+    single: int | None
+    framing: str
+    occlusion: tuple[float, float]  # lowest, and the first rate that is too high
+
+    def accepts(self, rate: float) -> bool:
+        """Whether an occlusion rate of the target is the one asked for."""
+        return self.single is not None or self.occlusion[0] <= rate < self.occlusion[1]
+
+
+class Scene(NamedTuple):
+    """Hands in front of the camera, rounded to what the record stores."""
+
+    hands: tuple[PosedHand | None, PosedHand | None]
+    pose_rad: FloatArray  # float32 (2, 48)
+    betas: FloatArray  # float32 (2, 10)
+    trans_m: FloatArray  # float32 (2, 3)
+    K_px: FloatArray  # float32 (3, 3)
+
+
+@final
+class RenderEngine(Engine):
+    """Poses, skins, draws and composites one sample at a time."""
+
+    name: ClassVar[EngineName] = "render"
+
+    def __init__(self, manifest: Manifest, assets: Assets, renderer: Renderer) -> None:
+        self._manifest = manifest
+        self._stream = manifest.streams.render
+        self._assets = assets
+        self._renderer = renderer
+        self._look = RoughLook()
+        self._rims = [boundary_loop(model.arrays.faces) for model in assets.hands]
+        self._in_flesh_m = [
+            depth_in_flesh_m(model, surface) for model, surface in zip(assets.hands, assets.surfaces, strict=True)
+        ]
+
+    def _attempt(self, index: int, attempt: int, tally: Tally) -> tuple[Sample, ImageU8]:
+        split = name_of(index).split
+        manifest, assets = self._manifest, self._assets
+
+        def rng(purpose: Purpose) -> np.random.Generator:
+            return sample_rng(manifest.seed, index, attempt, purpose)
+
+        design = self._design(index)
+        with tally.stage("pose"):
+            pair = assets.poses.draw(rng(Purpose.POSE), split, design.single)
+        with tally.stage("view"):
+            scene = self._place(pair, design, rng(Purpose.CAMERA))
+        with tally.stage("background"):
+            background = assets.backgrounds.draw(rng(Purpose.BACKGROUND), split, manifest.image_size_px)
+        texture = assets.textures.draw(rng(Purpose.TEXTURE), split)
+        with tally.stage("render"):
+            request = self._request(scene, texture, background.rgb, rng(Purpose.LIGHT))
+            layers = self._renderer.render(request)
+        with tally.stage("compose"):
+            composite = compose(layers, right_in_front_by_depth(layers), background.rgb)
+            self._accept(composite, pair, design)
+        with tally.stage("record"):
+            sample = self._record(index, attempt, design, pair, scene, layers, composite, texture, background)
+        return sample, background.rgb
+
+    def _design(self, index: int) -> Design:
+        rng = sample_rng(self._manifest.seed, index, 1, Purpose.DESIGN)
+        target = int(rng.integers(2))
+        single = target if rng.random() < self._stream.single_hand_fraction else None
+        framing = ("target", "both")[
+            draw_share(rng, (self._manifest.camera.framing.target, self._manifest.camera.framing.both))
+        ]
+        occlusion = self._stream.occlusion
+        wanted = draw_share(rng, occlusion.share)
+        low, high = occlusion.bins[wanted], occlusion.bins[wanted + 1]
+        if wanted + 2 == len(occlusion.bins):
+            # The last bin holds its upper edge, as float32 rates spell it, so that a rate of 1 can be asked for.
+            high = float(np.nextafter(np.float32(high), np.float32(2)))
+        return Design(target, single, framing, (low, high))
+
+    def _place(self, pair: PosePair, design: Design, rng: np.random.Generator) -> Scene:
+        """The first of VIEWS random views whose rough occlusion rate is the one asked for."""
+        camera = self._manifest.camera
+        hands = [
+            model.pose(pair.pose_rad[i], pair.betas[i], pair.trans_m[i]) if pair.present[i] else None
+            for i, model in enumerate(self._assets.hands)
+        ]
+        shown = [hand.joints_m for hand in hands if hand is not None]
+        joints_m = np.concatenate(shown)
+        middle_m = (joints_m.min(axis=0) + joints_m.max(axis=0)) / 2
+        for _ in range(VIEWS):
+            rotation = random_rotation(rng)
+            shift_m = draw_standpoint(rng, camera) - transform(middle_m, rotation, np.zeros(3))
+            jitter = draw_crop_jitter(rng, camera)
+            points = [None if h is None else transform(h.vertices_m, rotation, shift_m) for h in hands]
+            if min(float(p[:, 2].min()) for p in points if p is not None) < _NEAREST_M:
+                continue
+            if any(p is not None and self._arm_in_the_way(p, side) for side, p in enumerate(points)):
+                continue
+            framed = [points[design.target]] if design.framing == "target" else points
+            around = np.concatenate([p for p in framed if p is not None])
+
+            def intrinsics(size_px: int, around: FloatArray = around, jitter: CropJitter = jitter) -> FloatArray:
+                return crop_intrinsics(around, camera.framing_factor, jitter, size_px)
+
+            if self._looks_right(points, design, intrinsics):
+                return self._settle(pair, rotation, shift_m, intrinsics(self._manifest.image_size_px))
+        raise Rejected("no fitting view")
+
+    def _arm_in_the_way(self, cam_vertices_m: FloatArray, side: int) -> bool:
+        """Whether the camera looks along a hand's forearm from behind the cut, where a real arm would hide the hand."""
+        rim_m = cam_vertices_m[self._rims[side]].mean(axis=0)
+        along = rim_m - cam_vertices_m.mean(axis=0)
+        cosine = -float((along * rim_m).sum()) / float(np.sqrt((along**2).sum() * (rim_m**2).sum()))
+        return cosine > np.cos(np.deg2rad(self._manifest.camera.forearm_clearance_deg))
+
+    def _looks_right(
+        self,
+        points: list[FloatArray | None],
+        design: Design,
+        intrinsics: Callable[[int], FloatArray],
+    ) -> bool:
+        target, other = points[design.target], points[1 - design.target]
+        if target is None or other is None:
+            return True
+        faces = [hand.arrays.faces for hand in self._assets.hands]
+        rate = self._look.occlusion_rate(
+            target, faces[design.target], other, faces[1 - design.target], intrinsics(ROUGH_PX)
+        )
+        return design.accepts(rate)
+
+    def _settle(self, pair: PosePair, rotation: FloatArray, shift_m: FloatArray, K_px: FloatArray) -> Scene:
+        """Move the hands by their parameters, round these as stored, and pose the hands from what is stored."""
+        pose_rad, trans_m = np.zeros((2, 48), np.float32), np.zeros((2, 3), np.float32)
+        betas = pair.betas.astype(np.float32)
+        hands: list[PosedHand | None] = [None, None]
+        for i, model in enumerate(self._assets.hands):
+            if pair.present[i]:
+                moved = model.moved(
+                    pair.pose_rad[i],
+                    betas[i].astype(np.float64),
+                    pair.trans_m[i],
+                    rotation,
+                    shift_m,
+                )
+                pose_rad[i], trans_m[i] = moved
+                hands[i] = model.pose(pose_rad[i], betas[i], trans_m[i])
+        return Scene((hands[0], hands[1]), pose_rad, betas, trans_m, K_px.astype(np.float32))
+
+    def _request(
+        self, scene: Scene, texture: TextureSet, background_rgb: ImageU8, rng: np.random.Generator
+    ) -> RenderRequest:
+        draws: list[HandDraw | None] = [None, None]
+        for i, (hand, surface) in enumerate(zip(scene.hands, self._assets.surfaces, strict=True)):
+            if hand is not None:
+                posed = surface.pose(hand.vertices_m)
+                draws[i] = HandDraw(
+                    posed.positions_m, posed.normals, posed.tangents, surface.uv, surface.faces,
+                    surface.uv_per_m, texture, i,
+                )  # fmt: skip
+        return RenderRequest(
+            size_px=self._manifest.image_size_px,
+            K_px=scene.K_px.astype(np.float64),
+            lights=draw_lights(rng, self._manifest.lights, background_rgb),
+            hands=(draws[0], draws[1]),
+            with_normals="normal" in self._manifest.fields,
+        )
+
+    def _accept(self, composite: Composite, pair: PosePair, design: Design) -> None:
+        areas = composite.amodal_mask.sum(axis=(1, 2))
+        if (areas[pair.present] < MIN_HAND_PIXELS).any():
+            raise Rejected("a hand out of the frame")
+        rates = occlusion_rates(composite.amodal_mask, composite.visible_mask)
+        if not design.accepts(float(rates[design.target])):
+            raise Rejected("occlusion outside the wanted bin")
+
+    def _record(
+        self,
+        index: int,
+        attempt: int,
+        design: Design,
+        pair: PosePair,
+        scene: Scene,
+        layers: tuple[Layer | None, Layer | None],
+        composite: Composite,
+        texture: TextureSet,
+        background: Background,
+    ) -> Sample:
+        present = np.array(pair.present, bool)
+        joints_m, joints_px = np.zeros((2, 21, 3), np.float32), np.zeros((2, 21, 2), np.float32)
+        joint_visible, K_px = np.zeros((2, 21), bool), np.zeros((2, 3, 3), np.float32)
+        target_rgb, changed = composite.target_rgb.copy(), composite.changed_mask.copy()
+        for i in range(2):
+            hand, layer = scene.hands[i], layers[i]
+            if hand is None or layer is None:
+                target_rgb[i], changed[i] = 0, False
+                continue
+            K_px[i] = scene.K_px
+            joints_m[i] = hand.joints_m
+            joints_px[i] = project(joints_m[i].astype(np.float64), K_px[i].astype(np.float64))
+            joint_visible[i] = visible_joints(
+                joints_px[i],
+                joints_m[i, :, 2],
+                composite.visible_mask[i],
+                layer.depth_m,
+                self._in_flesh_m[i],
+            )
+        name, wanted = name_of(index), self._manifest.fields
+        every_joint = np.repeat(present[:, None], 21, axis=1)
+        return Sample(
+            image_rgb=composite.image_rgb, target_rgb=target_rgb, target_valid=present, changed_mask=changed,
+            hand_present=present.copy(), amodal_mask=composite.amodal_mask, visible_mask=composite.visible_mask,
+            occlusion_rate=occlusion_rates(composite.amodal_mask, composite.visible_mask),
+            cam_joints_m=joints_m, joint3d_valid=every_joint, joints_px=joints_px, joint2d_valid=every_joint.copy(),
+            joint_visible=joint_visible, joint_visible_valid=present.copy(),
+            K_px=K_px, mano_pose_rad=scene.pose_rad.astype(np.float32),
+            mano_betas=np.where(present[:, None], scene.betas, 0).astype(np.float32),
+            mano_trans_m=scene.trans_m.astype(np.float32), pose_valid=present.copy(),
+            penetration_mm=float(np.float32(pair.penetration_mm)),
+            contact_fraction=float(np.float32(pair.contact_fraction)), interaction_valid=bool(pair.interaction_valid),
+            framing=design.framing, target_hand=design.target, scene_id=index,
+            skin_tone=np.where(present, texture.tone, 0).astype(np.int8), pose_family=pair.family,
+            mean_luma=mean_luma(composite.image_rgb),
+            index=index, seed=self._manifest.seed, attempt=attempt, engine=name.engine, split=name.split, annotation="",
+            shape_id=pair.shape_id, pose_id=pair.source_id, texture_id=texture.id, background_id=background.source_id,
+            licence=strictest(texture.licence, background.licence),
+            depth=_depth_units(front_surface(layers, composite)) if "depth" in wanted else None,
+            normal=_front_normals(layers, composite) if "normal" in wanted else None,
+            background_rgb=background.rgb if "background_rgb" in wanted else None,
+        )  # fmt: skip
+
+
+def _depth_units(depth_m: np.ndarray) -> np.ndarray:
+    return np.clip(np.floor(depth_m.astype(np.float64) / _DEPTH_UNIT_M + 0.5), 0, 65535).astype(np.uint16)
+
+
+def _front_normals(layers: tuple[Layer | None, Layer | None], composite: Composite) -> np.ndarray:
+    normal = np.zeros(composite.image_rgb.shape, np.int8)
+    for layer, visible in zip(layers, composite.visible_mask, strict=True):
+        if layer is not None and layer.normal is not None:
+            normal[visible] = layer.normal[visible]
+    return normal

@@ -1,0 +1,1 @@
+"""Renderers: a request in, one layer per hand out."""

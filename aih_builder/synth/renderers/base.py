@@ -1,0 +1,72 @@
+"""The interface that all renderers share, and the definitions they must agree on.
+
+Shading, per point, linear colour:  albedo * (ambient(n) + sum_l radiance_l * wrap(n.l)) + specular
+* ambient(n) = ground + (sky - ground) * (1 + n.up) / 2
+* wrap(x) = max(0, (x + w) / (1 + w)) with WRAP per channel: light bleeds red past the terminator, as in skin
+* specular: GGX, Smith-Schlick, F0 = SPECULAR_F0, scaled by max(0, n.l) * pi: radiance 1 shows the albedo as it is
+* output = 255 * shoulder(c) ** (1 / DISPLAY_GAMMA). Up to KNEE the shoulder is c; beyond, it bends towards 1 as a
+  camera's response does, so that bright skin keeps its shape: KNEE + (1 - KNEE) * (1 - exp(-(c - KNEE) / (1 - KNEE)))
+Textures are filtered in linear light: bilinear in two neighbouring levels of a box-filtered pyramid, blended by a
+level of detail that is constant over a hand: log2(texels per metre * distance / focal length), at least 0.
+Coverage: SUPERSAMPLES x SUPERSAMPLES samples per pixel on an odd grid that holds the pixel's centre, so that
+coverage >= 0.5 is unbiased.
+"""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from aih_builder.geometry import FloatArray
+from aih_builder.imaging import ImageU8
+from aih_builder.sources.lights import Lights
+from aih_builder.sources.textures import TextureSet
+
+KNEE = 0.6
+SPECULAR_F0 = 0.028  # skin, index of refraction 1.4
+WRAP = (0.20, 0.07, 0.04)
+SUPERSAMPLES = 3
+AMODAL_ALPHA = 128  # alpha from here on counts as covered: 5 of 9 samples give 142, 4 give 113
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class HandDraw:
+    """One hand to draw. R render vertices, F faces."""
+
+    positions_m: FloatArray  # (R, 3) camera frame
+    normals: FloatArray  # (R, 3) unit
+    tangents: FloatArray  # (R, 4) unit, along +u; w is the handedness of (u, v, n)
+    uv: FloatArray  # (R, 2)
+    faces: NDArray[np.int32]  # (F, 3) outward by the right-hand rule
+    uv_per_m: float  # length in the texture, in units of its side, per metre of surface
+    texture: TextureSet
+    side: int  # 0 right, 1 left: which albedo of the set
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class RenderRequest:
+    """What to draw: a square image of the hands that are there, each on a layer of its own."""
+
+    size_px: int
+    K_px: FloatArray  # (3, 3)
+    lights: Lights
+    hands: tuple[HandDraw | None, HandDraw | None]  # right, left
+    with_normals: bool = False
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Layer:
+    """One hand alone, resolved to pixels."""
+
+    rgba: ImageU8  # (H, W, 4) sRGB, premultiplied by coverage
+    depth_m: NDArray[np.float32]  # (H, W) z of the front surface where alpha > 0, else 0
+    normal: NDArray[np.int8] | None = None  # (H, W, 3) unit normal x 127, camera frame
+
+
+class Renderer(ABC):
+    """Turns a request into colour, coverage and depth per hand. Not shared between processes."""
+
+    @abstractmethod
+    def render(self, request: RenderRequest) -> tuple[Layer | None, Layer | None]:
+        """The layers of the right and the left hand; None for a hand that is not there."""

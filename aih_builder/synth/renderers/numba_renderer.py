@@ -1,0 +1,59 @@
+"""The renderer for machines without a GPU: compiled by numba, strict arithmetic, the same bytes on one CPU type."""
+
+from typing import final
+
+import numpy as np
+
+from aih_builder.synth.byte_cache import ByteCache
+from aih_builder.synth.renderers.base import SUPERSAMPLES, HandDraw, Layer, Renderer, RenderRequest
+from aih_builder.synth.renderers.rasterize import project_to_grid, rasterize
+from aih_builder.synth.renderers.shade import TO_LINEAR, TO_SRGB, shade, texture_pyramid
+
+_PYRAMID_BYTES = 128 * 2**20  # about 2 MB each at 512 px
+
+
+@final
+class NumbaRenderer(Renderer):
+    """A z-buffer with 3 x 3 samples per pixel. Keeps its buffers and the textures it met."""
+
+    def __init__(self) -> None:
+        self._pyramids: ByteCache[tuple[np.ndarray, np.ndarray]] = ByteCache(_PYRAMID_BYTES, lambda p: p[0].nbytes)
+        self._near = np.empty((0, 0), np.float32)
+        self._triangle = np.empty((0, 0), np.int32)
+
+    def render(self, request: RenderRequest) -> tuple[Layer | None, Layer | None]:
+        """See Renderer.render."""
+        samples = request.size_px * SUPERSAMPLES
+        if self._near.shape[0] != samples:
+            self._near = np.empty((samples, samples), np.float32)
+            self._triangle = np.empty((samples, samples), np.int32)
+        right, left = (None if hand is None else self._layer(request, hand) for hand in request.hands)
+        return right, left
+
+    def _layer(self, request: RenderRequest, hand: HandDraw) -> Layer:
+        size = request.size_px
+        grid_xy, inverse_z = project_to_grid(hand.positions_m, request.K_px, SUPERSAMPLES)
+        box = rasterize(grid_xy, inverse_z, hand.faces, self._near, self._triangle)
+        rgba = np.empty((size, size, 4), np.uint8)
+        depth_m = np.empty((size, size), np.float32)
+        normal = np.empty((size if request.with_normals else 0, size, 3), np.int8)
+        pyramid, sides = self._pyramid(hand)
+        texels_per_m = hand.uv_per_m * sides[0]
+        distance_m = float(hand.positions_m[:, 2].mean())
+        detail = max(0.0, float(np.log2(texels_per_m * distance_m / request.K_px[1, 1])))
+        lights = request.lights
+        shade(
+            self._near, self._triangle, box, grid_xy, inverse_z,
+            hand.positions_m, hand.normals, hand.tangents, hand.uv, hand.faces,
+            pyramid, sides, detail,
+            lights.directions, lights.radiance_rgb, lights.sky_rgb, lights.ground_rgb, lights.up,
+            TO_LINEAR, TO_SRGB, rgba, depth_m, normal,
+        )  # fmt: skip
+        return Layer(rgba, depth_m, normal if request.with_normals else None)
+
+    def _pyramid(self, hand: HandDraw) -> tuple[np.ndarray, np.ndarray]:
+        texture = hand.texture
+        return self._pyramids.get(
+            (texture.id, hand.side),
+            lambda: texture_pyramid(texture.albedo_rgb[hand.side], texture.normal_rgb, texture.roughness),
+        )

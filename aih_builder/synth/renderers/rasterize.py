@@ -1,0 +1,98 @@
+"""Triangle rasterization on the CPU: which triangle is in front at each point of a square grid.
+
+Vertices are snapped to 1/256 of a grid step and edges are evaluated in integers with a top-left rule, so neighbouring
+triangles neither overlap nor leave a gap.
+"""
+
+import numpy as np
+from numba import njit
+
+from aih_builder.geometry import FloatArray
+
+_SUB = 256  # snapping steps per grid step
+_LIMIT = 1 << 20  # grid steps: products of edges must fit 64 bits
+
+
+@njit(cache=True)
+def rasterize(
+    grid_xy: FloatArray,
+    inverse_z: FloatArray,
+    faces: np.ndarray,
+    near: np.ndarray,
+    triangle: np.ndarray,
+) -> tuple[int, int, int, int]:
+    """Fill near (H, W) float32 with the greatest 1/z and triangle (H, W) int32 with its face, -1 where none.
+
+    grid_xy (N, 2) are grid coordinates, sample (i, j) lying at x = j, y = i; y points down; faces that turn away from
+    the camera are skipped. Returns the box of touched samples: first and last row, first and last column.
+    """
+    height, width = near.shape
+    near[:] = 0.0
+    triangle[:] = -1
+    n = grid_xy.shape[0]
+    sx = np.empty(n, np.int64)
+    sy = np.empty(n, np.int64)
+    for i in range(n):
+        sx[i] = np.int64(np.floor(min(max(grid_xy[i, 0], -_LIMIT), _LIMIT) * _SUB + 0.5))
+        sy[i] = np.int64(np.floor(min(max(grid_xy[i, 1], -_LIMIT), _LIMIT) * _SUB + 0.5))
+    top, bottom, left, right = height, -1, width, -1
+    for t in range(faces.shape[0]):
+        # In the image y points down, so a face towards the camera runs clockwise: swap two corners.
+        a, b, c = faces[t, 0], faces[t, 2], faces[t, 1]
+        ax, ay, bx, by, cx, cy = sx[a], sy[a], sx[b], sy[b], sx[c], sy[c]
+        area = (bx - ax) * (cy - ay) - (by - ay) * (cx - ax)
+        if area <= 0:
+            continue
+        x0 = max(0, -((-min(ax, bx, cx)) // _SUB))
+        x1 = min(width - 1, max(ax, bx, cx) // _SUB)
+        y0 = max(0, -((-min(ay, by, cy)) // _SUB))
+        y1 = min(height - 1, max(ay, by, cy) // _SUB)
+        if x0 > x1 or y0 > y1:
+            continue
+        e0x, e0y, e1x, e1y, e2x, e2y = cx - bx, cy - by, ax - cx, ay - cy, bx - ax, by - ay
+        # A point on an edge belongs to the triangle only if the edge is a top or a left one.
+        bias0 = 0 if e0y < 0 or (e0y == 0 and e0x > 0) else -1
+        bias1 = 0 if e1y < 0 or (e1y == 0 and e1x > 0) else -1
+        bias2 = 0 if e2y < 0 or (e2y == 0 and e2x > 0) else -1
+        scale = 1.0 / area
+        za, zb, zc = inverse_z[a] * scale, inverse_z[b] * scale, inverse_z[c] * scale
+        touched = False
+        for y in range(y0, y1 + 1):
+            py, px = y * _SUB, x0 * _SUB
+            w0 = e0x * (py - by) - e0y * (px - bx)
+            w1 = e1x * (py - cy) - e1y * (px - cx)
+            w2 = e2x * (py - ay) - e2y * (px - ax)
+            for x in range(x0, x1 + 1):
+                if (w0 + bias0) >= 0 and (w1 + bias1) >= 0 and (w2 + bias2) >= 0:
+                    z = np.float32(w0 * za + w1 * zb + w2 * zc)
+                    if z > near[y, x]:
+                        near[y, x] = z
+                        triangle[y, x] = t
+                    touched = True
+                w0 -= e0y * _SUB
+                w1 -= e1y * _SUB
+                w2 -= e2y * _SUB
+        if touched:
+            top, bottom, left, right = min(top, y0), max(bottom, y1), min(left, x0), max(right, x1)
+    return top, bottom, left, right
+
+
+def project_to_grid(points_m: FloatArray, K_px: FloatArray, per_pixel: int) -> tuple[FloatArray, FloatArray]:
+    """Grid coordinates (N, 2) with per_pixel (odd) samples along a pixel's side, and 1/z (N,)."""
+    inverse_z = 1.0 / points_m[:, 2]
+    u = (K_px[0, 0] * points_m[:, 0] + K_px[0, 1] * points_m[:, 1]) * inverse_z + K_px[0, 2]
+    v = K_px[1, 1] * points_m[:, 1] * inverse_z + K_px[1, 2]
+    middle = (per_pixel - 1) // 2
+    return np.stack([u, v], axis=1) * per_pixel + middle, inverse_z
+
+
+def silhouette(
+    points_m: FloatArray, faces: np.ndarray, K_px: FloatArray, size_px: int, per_pixel: int = 3
+) -> np.ndarray:
+    """Amodal mask (size, size) bool of a closed mesh: coverage >= 0.5 on an odd grid."""
+    side = size_px * per_pixel
+    near, triangle = np.empty((side, side), np.float32), np.empty((side, side), np.int32)
+    grid_xy, inverse_z = project_to_grid(points_m, K_px, per_pixel)
+    rasterize(grid_xy, inverse_z, faces, near, triangle)
+    covered = (triangle >= 0).reshape(size_px, per_pixel, size_px, per_pixel).sum(axis=(1, 3))
+    return 2 * covered >= per_pixel**2

@@ -1,0 +1,25 @@
+"""Small datasets and manifests for tests."""
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from aih_builder.config import Manifest, parse_manifest
+from aih_builder.paths import manifests
+
+SMALL = {"train": 5, "val": 2, "test": 2}
+
+
+def small_content(**changes: Any) -> dict[str, Any]:
+    """The demo manifest, shrunk to 96 px and nine samples in five shards, with top-level keys replaced."""
+    content = yaml.safe_load((manifests() / "demo.yaml").read_text(encoding="utf-8"))
+    content.update(name="small", image_size_px=96, shard_samples=2)
+    content["streams"]["render"]["count"] = dict(SMALL)
+    content.update(changes)
+    return content
+
+
+def small_manifest(**changes: Any) -> Manifest:
+    """The same, parsed."""
+    return parse_manifest(small_content(**changes), where="small", folder=Path())

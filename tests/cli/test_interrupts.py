@@ -1,0 +1,106 @@
+"""Ctrl-C, SIGTERM and killed workers: one message, nothing half-made, and the next run goes on."""
+
+import os
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from aih_builder import generate, validate
+from aih_builder.cli import INTERRUPTED
+from tests.builders import small_manifest
+from tests.cli_runs import environment, start, temporary_files, wait_until, write_manifest
+from tests.shards.planting import contents
+
+
+@pytest.fixture
+def manifest(tmp_path: Path) -> Path:
+    return write_manifest(tmp_path / "it.yaml", shard_samples=1)
+
+
+def stop(process: subprocess.Popen[str], number: int) -> str:
+    """Signal the whole group, as a terminal does; what it said."""
+    os.killpg(process.pid, number)
+    stdout, stderr = process.communicate(timeout=60)
+    assert process.returncode == 1, stderr
+    assert stdout == ""
+    assert "Traceback" not in stderr
+    assert stderr.endswith(f"{INTERRUPTED}\n")
+    return stderr
+
+
+@pytest.mark.parametrize(("jobs", "number"), [(1, signal.SIGINT), (2, signal.SIGINT), (2, signal.SIGTERM)])
+def test_an_interrupted_run_says_so_leaves_nothing_behind_and_goes_on(
+    tmp_path: Path, manifest: Path, jobs: int, number: int
+) -> None:
+    folder = tmp_path / "out"
+    process = start("generate", manifest, "--out", folder, "--jobs", str(jobs))
+    wait_until(lambda: list(folder.glob("render/*/*.json")) or process.poll() is not None)
+    stop(process, number)
+    assert temporary_files(folder) == []
+    assert not (folder / "dataset.json").exists()
+    wait_until(lambda: not workers_of(process.pid), 10)
+    before = contents(folder)
+    built = generate(small_manifest(shard_samples=1), folder)
+    assert built.finished
+    assert built.skipped >= 1
+    assert {name for name in before if contents(folder)[name] != before[name]} == set()
+    assert validate(folder).problems == []
+
+
+def workers_of(group: int) -> list[int]:
+    """Running processes of a process group."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            state, _, in_group = path.read_text().rpartition(")")[2].split()[:3]
+        except OSError:
+            continue
+        if int(in_group) == group and state not in "ZX":
+            found.append(int(path.parent.name))
+    return found
+
+
+@pytest.mark.parametrize("after_s", [0.15, 0.5, 0.9])
+def test_an_interrupt_while_the_libraries_load_or_the_plan_is_made_is_met_as_well(
+    tmp_path: Path, manifest: Path, after_s: float
+) -> None:
+    process = start("generate", manifest, "--out", tmp_path / "out")
+    time.sleep(after_s)
+    stop(process, signal.SIGINT)
+    assert temporary_files(tmp_path) == []
+    built = generate(small_manifest(shard_samples=1), tmp_path / "out")
+    assert built.finished
+
+
+def test_an_interrupt_while_code_is_compiled_is_met_as_well(tmp_path: Path, manifest: Path) -> None:
+    """LLVM calls back into Python, where an exception would be printed and lost: twice into a cold cache."""
+    for number, after_s in enumerate((1.2, 2.2)):
+        cold = environment(NUMBA_CACHE_DIR=str(tmp_path / f"cache-{number}"))
+        process = start("generate", manifest, "--out", tmp_path / f"out-{number}", env=cold)
+        time.sleep(after_s)
+        stop(process, signal.SIGINT)
+        assert temporary_files(tmp_path / f"out-{number}") == []
+
+
+def test_a_worker_that_is_killed_is_told_and_the_run_goes_on_later(tmp_path: Path, manifest: Path) -> None:
+    folder = tmp_path / "out"
+    process = start("generate", manifest, "--out", folder, "--jobs", "2")
+    wait_until(lambda: list(folder.glob("render/*/*.json")) or process.poll() is not None)
+    (victim, *_) = [pid for pid in workers_of(process.pid) if is_worker(pid)]
+    os.kill(victim, signal.SIGKILL)
+    _, stderr = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert "aih: a worker was killed from outside" in stderr
+    assert "Traceback" not in stderr
+    assert temporary_files(folder) == []
+    assert generate(small_manifest(shard_samples=1), folder).finished
+
+
+def is_worker(pid: int) -> bool:
+    try:
+        return b"popen_loky" in Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return False

@@ -1,0 +1,158 @@
+import os
+import signal
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from aih_builder.errors import ConfigError, GenerationError
+from aih_builder.shards.parallel import run_tasks
+from tests.cli_runs import ROOT, environment, wait_until
+
+
+def square(number: int) -> tuple[int, int]:
+    return number**2, os.getpid()
+
+
+def fail_at_3(number: int) -> int:
+    if number == 3:
+        raise ConfigError("three")
+    return number
+
+
+def wait_long(number: int) -> int:
+    time.sleep(0 if number == 0 else 600)
+    return os.getpid()
+
+
+def die(_: int) -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def threads(_: int) -> list[str | None]:
+    return [os.environ.get(f"{pool}_NUM_THREADS") for pool in ("OMP", "OPENBLAS", "MKL", "NUMBA")]
+
+
+def leaves_interrupts(_: int) -> bool:
+    return signal.SIGINT in signal.pthread_sigmask(signal.SIG_BLOCK, set())
+
+
+@pytest.mark.parametrize("jobs", [1, 2, 5])
+def test_every_item_is_done_once(jobs: int) -> None:
+    found = dict(run_tasks(square, range(20), jobs))
+    assert {position: value for position, (value, _) in found.items()} == {i: i * i for i in range(20)}
+    pids = {pid for _, pid in found.values()}
+    assert (os.getpid() in pids) == (jobs == 1)
+    assert len(pids) <= jobs
+
+
+def test_no_items_need_no_process() -> None:
+    assert list(run_tasks(square, [], 4)) == []
+
+
+def test_one_item_runs_in_this_process() -> None:
+    assert list(run_tasks(square, [3], 4)) == [(0, (9, os.getpid()))]
+
+
+def test_a_worker_has_one_thread_for_each_library() -> None:
+    assert dict(run_tasks(threads, range(2), 2)) == {0: ["1"] * 4, 1: ["1"] * 4}
+
+
+FRESH = """
+import signal
+from tests.shards.test_parallel import leaves_interrupts
+from aih_builder.shards.parallel import run_tasks
+
+print(sorted({result for _, result in run_tasks(leaves_interrupts, range(4), 4)}))
+print(signal.pthread_sigmask(signal.SIG_BLOCK, set()))
+"""
+
+
+def test_workers_leave_interrupts_to_their_parent() -> None:
+    """In a fresh interpreter, where joblib still has its own helpers to start."""
+    run = subprocess.run(
+        [sys.executable, "-c", FRESH], env=environment(), cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert run.stdout == "[True]\nset()\n"
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_the_error_of_a_task_comes_out_as_it_is(jobs: int) -> None:
+    with pytest.raises(ConfigError, match=r"^three$"):
+        list(run_tasks(fail_at_3, range(50), jobs))
+
+
+def test_a_worker_that_is_killed_is_an_error_that_says_what_to_do() -> None:
+    with pytest.raises(GenerationError, match=r"killed from outside \(out of memory\?\).* run the same command again"):
+        list(run_tasks(die, range(4), 2))
+
+
+def gone(pid: int) -> bool:
+    """Whether a process has ended; its parent may not have asked for it yet."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    except OSError:
+        return True
+
+
+def test_no_worker_outlives_an_iterator_that_is_closed_early() -> None:
+    with closing(run_tasks(wait_long, range(9), 2)) as results:
+        _, pid = next(results)
+    assert gone(pid)
+
+
+def test_two_threads_may_run_tasks_at_once() -> None:
+    with ThreadPoolExecutor(2) as pool:
+        found = list(pool.map(lambda _: sorted(run_tasks(fail_at_3, [5, 6, 7], 2)), range(2)))
+    assert found == [[(0, 5), (1, 6), (2, 7)]] * 2
+
+
+ORPHANS = """
+import os, sys, time
+from functools import partial
+from tests.shards.test_parallel import wait_long
+from aih_builder.shards.parallel import run_tasks
+
+for _, pid in run_tasks(wait_long, range(9), 2):
+    print(pid, flush=True)
+"""
+
+
+def test_workers_end_soon_after_their_parent_is_killed() -> None:
+    """They would wait for work for ever, each with its textures in memory."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", ORPHANS], env=environment(), cwd=ROOT, stdout=subprocess.PIPE, text=True
+    )
+    with process:
+        assert process.stdout is not None
+        pid = int(process.stdout.readline())
+        assert not gone(pid)
+        process.kill()
+        wait_until(lambda: gone(pid), 10)
+
+
+SCRIPT = """
+from aih_builder.shards.parallel import run_tasks
+
+print("once")
+
+def twice(number):
+    return 2 * number
+
+print(sorted(run_tasks(twice, [1, 2, 3], 2)))
+"""
+
+
+@pytest.mark.parametrize("tools", ["", os.environ.get("PATH", "")])
+def test_a_script_needs_no_main_guard_and_no_tools(tmp_path: Path, tools: str) -> None:
+    """Neither `if __name__ == "__main__"` nor the pgrep that joblib looks for: a slim container has none."""
+    (tmp_path / "script.py").write_text(SCRIPT)
+    run = subprocess.run(
+        [sys.executable, tmp_path / "script.py"], env=environment(PATH=tools), cwd=ROOT,
+        capture_output=True, text=True, check=False, timeout=120,
+    )  # fmt: skip
+    assert (run.returncode, run.stdout, run.stderr) == (0, "once\n[(0, 2), (1, 4), (2, 6)]\n", "")

@@ -1,0 +1,222 @@
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from aih_builder.errors import AssetError, ConfigError
+from aih_builder.files import read_json, write_json
+from aih_builder.hands.arrays import HandArrays, open_hand
+from aih_builder.imaging import ImageU8, encode_png
+from aih_builder.paths import render_assets
+from aih_builder.sources.pools import SPLITS, by_split
+from aih_builder.sources.skin import Bakery, open_hand_nails
+from aih_builder.sources.texture_set import TextureSet
+from aih_builder.sources.textures import (
+    INDEX,
+    TEXTURE_SOURCES,
+    FolderTextures,
+    ProceduralTextures,
+    TextureEntry,
+    all_sets,
+    shipped_textures,
+    write_sets,
+)
+from tools.bake_textures import SEED, SHIPPED, SIZE_PX
+
+SMALL_PX = 32
+
+
+@cache
+def hand() -> HandArrays:
+    return open_hand()
+
+
+def smooth_image(shape: tuple[int, ...], seed: int) -> ImageU8:
+    rng = np.random.default_rng(seed)
+    ramp = np.linspace(0, 1, shape[-2])[:, None]
+    return (rng.uniform(60, 120, shape[-1]) + 60 * ramp * np.ones(shape)).astype(np.uint8)
+
+
+def small_set(number: int) -> TextureSet:
+    return TextureSet(
+        id=f"person-{number}",
+        tone=number,
+        licence="CC0-1.0",
+        albedo_rgb=smooth_image((2, SMALL_PX, SMALL_PX, 3), number),
+        normal_rgb=smooth_image((SMALL_PX, SMALL_PX, 3), 99),
+        roughness=np.full((SMALL_PX, SMALL_PX), 140, np.uint8),
+    )
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    sets = [(TextureEntry(s.id, s.tone, "CC0-1.0"), s) for s in map(small_set, (1, 2, 3))]
+    write_sets(tmp_path / "sets", sets, hand())
+    return tmp_path / "sets"
+
+
+def test_the_shipped_sets_equal_a_fresh_bake_but_for_the_codec() -> None:
+    bakery, shipped = Bakery(hand(), open_hand_nails(), SIZE_PX), shipped_textures(hand())
+    set_id, (tone, number) = list(SHIPPED.items())[-1]
+    stored, fresh = shipped.load(set_id), bakery.bake_person(tone, number, SEED)
+    assert np.array_equal(stored.normal_rgb, fresh.normal_rgb)
+    assert np.array_equal(stored.roughness, fresh.roughness)
+    error = np.abs(stored.albedo_rgb.astype(int) - fresh.albedo_rgb)
+    assert error.mean() < 1.0
+    assert error.max() < 24
+
+
+def test_twelve_sets_of_512_px_ship_in_at_most_6_mb() -> None:
+    source = shipped_textures(hand())
+    assert [(e.id, e.tone) for e in source.entries] == [(name, t) for name, (t, _) in SHIPPED.items()]
+    assert len(source.entries) == 12
+    for entry, texture in all_sets(source):
+        assert (texture.id, texture.tone, entry.licence) == (entry.id, entry.tone, "CC0-1.0")
+        assert texture.albedo_rgb.shape == (2, 512, 512, 3)
+        assert texture.normal_rgb.shape == (512, 512, 3)
+        assert texture.roughness.shape == (512, 512)
+    assert sum(path.stat().st_size for path in (render_assets() / "textures").iterdir()) < 6e6
+
+
+def test_shipped_tones_are_spread_over_the_splits() -> None:
+    tones = {entry.id: entry.tone for entry in shipped_textures(hand()).entries}
+    pools = {split: sorted(tones[i] for i in ids) for split, ids in by_split(list(tones)).items()}
+    assert set(tones.values()) == set(range(1, 11))
+    assert all(len(pools[split]) >= 2 for split in SPLITS)
+    for split in ("val", "test"):
+        assert pools[split][0] <= 5 < pools[split][-1]
+    assert {1, 10} <= set(pools["train"])
+    assert len(set(pools["train"])) >= 6
+
+
+def test_sets_read_back_as_written(folder: Path) -> None:
+    source = FolderTextures(folder, hand())
+    assert [entry.id for entry in source.entries] == ["person-1", "person-2", "person-3"]
+    for number, (_, read) in enumerate(all_sets(source), start=1):
+        written = small_set(number)
+        assert (read.id, read.tone) == (written.id, written.tone)
+        assert np.array_equal(read.normal_rgb, written.normal_rgb)
+        assert np.array_equal(read.roughness, written.roughness)
+        assert np.abs(read.albedo_rgb.astype(int) - written.albedo_rgb).max() <= 6
+
+
+def test_a_users_png_without_digests_drops_in(folder: Path) -> None:
+    albedo = np.random.default_rng(0).integers(0, 256, (2, SMALL_PX, SMALL_PX, 3), np.uint8)
+    (folder / "mine.png").write_bytes(encode_png(albedo.reshape(-1, SMALL_PX, 3)))
+    index = read_json(folder / INDEX)
+    index["sets"].append({"id": "mine", "tone": 7, "licence": "CC-BY-4.0", "file": "mine.png"})
+    write_json(folder / INDEX, index)
+    source = FolderTextures(folder, hand())
+    assert source.entries[-1] == TextureEntry("mine", 7, "CC-BY-4.0")
+    assert np.array_equal(source.load("mine").albedo_rgb, albedo)
+    assert source.load("mine").licence == "CC-BY-4.0"
+
+
+def _cut(folder: Path) -> None:
+    path = folder / "person-1.jpg"
+    path.write_bytes(path.read_bytes()[:200])
+
+
+def _cut_without_digest(folder: Path) -> None:
+    _cut(folder)
+    _edit(lambda index: index["sets"][0].pop("sha256"))(folder)
+
+
+def _flip(folder: Path) -> None:
+    data = bytearray((folder / "normal.png").read_bytes())
+    data[len(data) // 2] ^= 1
+    (folder / "normal.png").write_bytes(data)
+
+
+def _wrong_size(folder: Path) -> None:
+    (folder / "person-1.jpg").write_bytes(encode_png(np.zeros((SMALL_PX, SMALL_PX, 3), np.uint8)))
+    _edit(lambda index: index["sets"][0].pop("sha256"))(folder)
+
+
+def _edit(change: Callable[[dict[str, Any]], object]) -> Callable[[Path], None]:
+    def damage(folder: Path) -> None:
+        index = read_json(folder / INDEX)
+        change(index)
+        write_json(folder / INDEX, index)
+
+    return damage
+
+
+DAMAGES: dict[str, tuple[Callable[[Path], object], str]] = {
+    "missing image": (lambda f: (f / "person-1.jpg").unlink(), "cannot be read"),
+    "missing map": (lambda f: (f / "roughness.png").unlink(), "cannot be read"),
+    "cut image": (_cut, "sha256"),
+    "cut image, no digest": (_cut_without_digest, "damaged JPEG"),
+    "flipped bit": (_flip, "sha256"),
+    "wrong size": (_wrong_size, r"expected uint8 \(64, 32, 3\)"),
+    "missing index": (lambda f: (f / INDEX).unlink(), "needs this index"),
+    "index is not JSON": (lambda f: (f / INDEX).write_text("{"), "JSON"),
+    "other format": (_edit(lambda i: i.update(format=9)), "format 9, expected 1"),
+    "other hand": (_edit(lambda i: i.update(uv_sha256="0" * 64)), "Bake the sets again for this model"),
+    "no size": (_edit(lambda i: i.pop("size_px")), "size_px is None"),
+    "odd size": (_edit(lambda i: i.update(size_px=48)), "size_px is 48, expected a power of two"),
+    "tiny": (_edit(lambda i: i.update(size_px=4)), "expected a power of two from 8"),
+    "no map": (_edit(lambda i: i["maps"].pop("normal")), "lacks 'normal'"),
+    "no sets": (_edit(lambda i: i.update(sets=[])), "lists no set"),
+    "set is no object": (_edit(lambda i: i.update(sets=["a"])), "expected id, tone"),
+    "no licence": (_edit(lambda i: i["sets"][0].pop("licence")), "licence is None"),
+    "long id": (_edit(lambda i: i["sets"][0].update(id="x" * 49)), "expected 1 to 48 bytes"),
+    "long licence": (_edit(lambda i: i["sets"][0].update(licence="x" * 33)), "expected 1 to 32 bytes"),
+    "tone 11": (_edit(lambda i: i["sets"][0].update(tone=11)), "expected 1 to 10"),
+    "same id twice": (_edit(lambda i: i["sets"].append(i["sets"][0])), "two sets are called"),
+    "file elsewhere": (_edit(lambda i: i["sets"][0].update(file="../x.jpg")), "plain name"),
+}
+
+
+@pytest.mark.parametrize("kind", DAMAGES)
+def test_a_damaged_folder_is_an_asset_error(folder: Path, kind: str) -> None:
+    damage, message = DAMAGES[kind]
+    damage(folder)
+    with pytest.raises(AssetError, match=message):
+        FolderTextures(folder, hand()).load("person-1")
+
+
+def test_an_unknown_id_is_refused_with_the_known_ones(folder: Path) -> None:
+    with pytest.raises(ConfigError, match="'person-9'; there are: person-1, person-2"):
+        FolderTextures(folder, hand()).load("person-9")
+
+
+def test_sets_with_different_relief_cannot_share_a_folder(tmp_path: Path) -> None:
+    one, other = small_set(1), small_set(2)
+    other = replace(other, roughness=other.roughness + np.uint8(1))
+    with pytest.raises(AssetError, match="relief differs"):
+        write_sets(tmp_path, [(TextureEntry(s.id, s.tone, "CC0-1.0"), s) for s in (one, other)], hand())
+    assert not (tmp_path / INDEX).exists()
+    with pytest.raises(AssetError, match="no texture sets"):
+        write_sets(tmp_path, [], hand())
+
+
+def test_procedural_sets_go_through_a_folder_unchanged_but_for_the_codec(tmp_path: Path) -> None:
+    baked = ProceduralTextures(hand(), open_hand_nails(), tones=(2, 9), per_tone=2, size_px=64, seed=4)
+    write_sets(tmp_path, all_sets(baked), hand())
+    stored = FolderTextures(tmp_path, hand())
+    assert stored.entries == baked.entries
+    assert [entry.tone for entry in stored.entries] == [2, 2, 9, 9]
+    for entry in baked.entries:
+        a, b = baked.load(entry.id), stored.load(entry.id)
+        assert np.array_equal(a.normal_rgb, b.normal_rgb)
+        assert np.abs(a.albedo_rgb.astype(int) - b.albedo_rgb).mean() < 2.5
+    with pytest.raises(ConfigError, match="no texture set"):
+        baked.load("skin")
+
+
+def test_writing_twice_gives_the_same_bytes(folder: Path, tmp_path: Path) -> None:
+    sets = [(TextureEntry(s.id, s.tone, "CC0-1.0"), s) for s in map(small_set, (1, 2, 3))]
+    write_sets(tmp_path / "again", sets, hand())
+    for path in sorted(folder.iterdir()):
+        assert path.read_bytes() == (tmp_path / "again" / path.name).read_bytes()
+    assert json.loads((folder / INDEX).read_text())["size_px"] == SMALL_PX
+
+
+def test_sources_are_those_that_a_manifest_names() -> None:
+    assert set(TEXTURE_SOURCES) == {"shipped", "procedural", "folder"}

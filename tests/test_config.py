@@ -1,0 +1,148 @@
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from aih_builder.config import Manifest, dump_manifest, load_manifest, manifest_schema, parse_manifest
+from aih_builder.errors import ConfigError
+from aih_builder.paths import manifests
+from tests.builders import small_content, small_manifest
+
+LEAST = {"schema": 1, "name": "x", "seed": 0, "streams": {"render": {"count": {"train": 1}}}}
+
+
+def parse(content: dict[str, Any]) -> Manifest:
+    return parse_manifest(content, where="it.yaml", folder=Path("/where"))
+
+
+def test_the_resolved_manifest_reads_back_as_itself(tmp_path: Path) -> None:
+    for name in sorted(path.name for path in manifests().glob("*.yaml")):
+        manifest = load_manifest(manifests() / name)
+        (tmp_path / name).write_text(dump_manifest(manifest), encoding="utf-8")
+        assert load_manifest(tmp_path / name) == manifest
+
+
+def test_four_keys_suffice_and_zero_is_a_seed() -> None:
+    manifest = parse(LEAST)
+    assert manifest.seed == 0
+    assert manifest.image_size_px == 256
+    assert manifest.total() == 1
+    for key in LEAST:
+        with pytest.raises(ConfigError, match=f"it.yaml: key '{key}' is missing"):
+            parse({k: v for k, v in LEAST.items() if k != key})
+
+
+def test_the_demo_states_the_defaults() -> None:
+    """Its comments would mislead otherwise: it differs from the shortest manifest only where it must."""
+    demo, least = load_manifest(manifests() / "demo.yaml").to_json(), parse(LEAST).to_json()
+    assert {key for key in demo if demo[key] != least[key]} == {"name", "seed", "shard_samples", "streams"}
+    assert {k: v for k, v in demo["streams"]["render"].items() if k != "count"} == {
+        k: v for k, v in least["streams"]["render"].items() if k != "count"
+    }
+
+
+def at(path: str, value: object) -> Callable[[dict[str, Any]], None]:
+    """Sets one key of a manifest, a path like camera.framing."""
+
+    def change(content: dict[str, Any]) -> None:
+        *parents, last = path.split(".")
+        for key in parents:
+            content = content[key]
+        content[last] = value
+
+    return change
+
+
+REFUSED = {
+    "unknown key": (at("image_size", 256), "unknown key 'image_size'; did you mean 'image_size_px'"),
+    "unknown key below": (at("camera.distance", [1, 2]), "unknown key 'camera.distance'; did you mean 'distance_m'"),
+    "nothing near": (at("zzz", 1), "unknown key 'zzz'; known here: schema, name"),
+    "another schema": (at("schema", 2), "key 'schema': .* got 2"),
+    "seed too large": (at("seed", 2**32), "key 'seed': .* less than 4294967296"),
+    "negative count": (at("streams.render.count.val", -1), "key 'streams.render.count.val': "),
+    "tiny image": (at("image_size_px", 8), "key 'image_size_px': .* got 8"),
+    "not a number": (at("lights.key", [float("nan"), 1]), "key 'lights.key.0': "),
+    "falling range": (at("lights.key", [3, 1]), "key 'lights': lowest 3.0 exceeds highest 1.0"),
+    "too near": (at("camera.distance_m", [0.1, 0.9]), "distance_m must be at least 0.25"),
+    "framing": (at("camera.framing", {"target": 0.7, "both": 0.7}), "expected 1"),
+    "bins": (at("streams.render.occlusion.bins", [0, 1]), "2 bins need 1 shares, got 4"),
+    "falling bins": (at("streams.render.occlusion.bins", [0, 0.2, 0.1, 0.4, 0.8]), "bins must rise"),
+    "shares": (at("streams.render.occlusion.share", [0.2] * 4), "shares sum to 0.8"),
+    "no background": (at("pools.backgrounds.procedural", []), "name at least one procedural kind or one folder"),
+    "a folder without a path": (at("pools.textures.source", "folder"), "path is needed"),
+    "a path without a folder": (at("pools.textures.path", "skin"), "path is needed"),
+    "an engine that is not there": (at("streams.sync", {}), "unknown key 'streams.sync'"),
+}
+
+
+@pytest.mark.parametrize("what", REFUSED)
+def test_a_bad_manifest_is_refused_naming_file_and_key(what: str) -> None:
+    change, message = REFUSED[what]
+    content = small_content()
+    change(content)
+    with pytest.raises(ConfigError, match=f"^it.yaml: .*{message}"):
+        parse(content)
+
+
+def test_every_mistake_is_named_at_once() -> None:
+    with pytest.raises(ConfigError) as caught:
+        parse({**LEAST, "seed": -1, "image_size_px": 1, "lossles": True})
+    assert len(str(caught.value).splitlines()) == 3
+
+
+def test_depth_is_refused_where_its_16_bits_end() -> None:
+    content = small_content(fields=["depth"])
+    content["camera"]["distance_m"] = [0.4, 3.5]
+    with pytest.raises(ConfigError, match=r"distance_m reaches 3\.5"):
+        parse(content)
+    content["fields"] = []
+    assert parse(content).camera.distance_m == (0.4, 3.5)
+
+
+def test_paths_count_from_the_manifests_own_folder(tmp_path: Path) -> None:
+    content = small_content()
+    content["pools"]["backgrounds"]["folders"] = ["photos", str(tmp_path / "else")]
+    content["pools"]["textures"] = {"source": "folder", "path": "skin"}
+    (tmp_path / "it.yaml").write_text(yaml.safe_dump(content), encoding="utf-8")
+    pools = load_manifest(tmp_path / "it.yaml").pools
+    assert pools.backgrounds.folders == (tmp_path / "photos", tmp_path / "else")
+    assert pools.textures.path == tmp_path / "skin"
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (b"a: [1", "not valid YAML"),
+        (b"- 1", "expected a mapping"),
+        (b"", "NoneType"),
+        (b"\xff\xfe\x00", "cannot be read"),
+    ],
+)
+def test_a_file_that_is_no_manifest_is_refused(tmp_path: Path, data: bytes, message: str) -> None:
+    (tmp_path / "it.yaml").write_bytes(data)
+    with pytest.raises(ConfigError, match=f"it.yaml: .*{message}"):
+        load_manifest(tmp_path / "it.yaml")
+    with pytest.raises(ConfigError, match=r"none\.yaml: cannot be read"):
+        load_manifest(tmp_path / "none.yaml")
+
+
+def test_the_schema_for_editors_knows_every_key() -> None:
+    schema = manifest_schema()
+    assert set(schema["properties"]) == set(parse(LEAST).to_json())
+    assert set(schema["required"]) == set(LEAST)
+    assert schema["additionalProperties"] is False
+
+
+@pytest.mark.parametrize("seed", [True, "5", 1.0])
+def test_a_number_must_be_written_as_one(seed: object) -> None:
+    with pytest.raises(ConfigError, match="key 'seed'"):
+        small_manifest(seed=seed)
+
+
+def test_a_key_that_stands_twice_is_an_error(tmp_path: Path) -> None:
+    path = tmp_path / "twice.yaml"
+    path.write_text("schema: 1\nseed: 1\nname: a\nseed: 2\n")
+    with pytest.raises(ConfigError, match=r"twice\.yaml: not valid YAML: line 1: key 'seed' stands twice"):
+        load_manifest(path)

@@ -1,0 +1,122 @@
+"""Each invariant is broken on purpose, and found."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from aih_builder import Sample, SampleError
+from aih_builder.invariants import require, violations
+
+
+@pytest.fixture
+def pair(samples: list[Sample]) -> Sample:
+    """A sample of two hands, both partly seen."""
+    return next(
+        s for s in samples if s.hand_present.all() and (s.occlusion_rate < 0.7).all() and s.occlusion_rate.any()
+    )
+
+
+def test_generated_samples_break_none(samples: list[Sample]) -> None:
+    for sample in samples:
+        assert violations(sample) == []
+
+
+def with_pixel(array: np.ndarray, where: tuple, value: object) -> np.ndarray:
+    changed = array.copy()
+    changed[where] = value
+    return changed
+
+
+def first(mask: np.ndarray) -> tuple[int, ...]:
+    return tuple(int(i) for i in np.argwhere(mask)[0])
+
+
+BROKEN: dict[str, tuple[Callable[[Sample], dict], str]] = {
+    "visible outside amodal": (
+        lambda s: {"visible_mask": with_pixel(s.visible_mask, first(~s.amodal_mask), True)},
+        "visible mask leaves its amodal mask",
+    ),
+    "both visible at one pixel": (
+        lambda s: {"visible_mask": s.amodal_mask.copy()},
+        "visible masks overlap",
+    ),
+    "swapped masks": (
+        lambda s: {"amodal_mask": s.amodal_mask[::-1].copy(), "visible_mask": s.visible_mask[::-1].copy()},
+        "lies off the visible mask",
+    ),
+    "wrong occlusion rate": (
+        lambda s: {"occlusion_rate": s.occlusion_rate + np.float32(0.01)},
+        "occlusion rates are stored as",
+    ),
+    "a hand that is not there": (
+        lambda _: {"hand_present": np.array([True, False])},
+        "left hand: present is False",
+    ),
+    "a pixel changed outside changed_mask": (
+        lambda s: {"target_rgb": with_pixel(s.target_rgb, first(~s.changed_mask), 77)},
+        "1 pixels differ from the image outside changed_mask",
+    ),
+    "changed_mask without M_R": (
+        lambda s: {"changed_mask": s.changed_mask & s.amodal_mask},
+        "M_D or M_R leaves changed_mask",
+    ),
+    "changed_mask everywhere": (
+        lambda s: {"changed_mask": np.ones_like(s.changed_mask)},
+        "over 1 px beyond the other hand",
+    ),
+    "an invalid target with content": (
+        lambda _: {"target_valid": np.array([False, True])},
+        "right target: invalid, yet not empty",
+    ),
+    "joints moved by 0.01 px": (
+        lambda s: {"joints_px": s.joints_px + np.float32(0.01)},
+        "px from joints_px",
+    ),
+    "a joint behind the camera": (
+        lambda s: {"cam_joints_m": with_pixel(s.cam_joints_m, (0, 3, 2), -0.1)},
+        "a joint lies behind the camera",
+    ),
+    "visibility without knowledge": (
+        lambda _: {"joint_visible_valid": np.zeros(2, bool), "joint_visible": np.ones((2, 21), bool)},
+        "joint_visible holds values that are marked unknown",
+    ),
+    "a pose without knowledge": (
+        lambda _: {"pose_valid": np.array([True, False])},
+        "mano_betas holds values that are marked unknown",
+    ),
+    "joints without knowledge": (
+        lambda s: {"joint3d_valid": with_pixel(s.joint3d_valid, (1, 4), False)},
+        "cam_joints_m holds values that are marked unknown",
+    ),
+    "contact without knowledge": (
+        lambda _: {"interaction_valid": False, "contact_fraction": 0.25},
+        "penetration and contact hold values",
+    ),
+    "a blank image": (
+        lambda s: {"image_rgb": np.full_like(s.image_rgb, int(s.mean_luma))},
+        "the image is blank",
+    ),
+    "another image": (
+        lambda s: {"image_rgb": s.image_rgb // 2},
+        "mean luma is",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_each_breach_is_found(pair: Sample, name: str) -> None:
+    change, message = BROKEN[name]
+    assert any(message in found for found in violations(replace(pair, **change(pair))))
+
+
+def test_a_target_that_shows_the_background_is_found(pair: Sample) -> None:
+    background = pair.image_rgb.copy()
+    assert any("shows the background" in found for found in violations(pair, background_rgb=background))
+
+
+def test_require_names_the_sample_and_every_breach(pair: Sample) -> None:
+    broken = replace(pair, occlusion_rate=np.zeros(2, np.float32), mean_luma=0.0)
+    with pytest.raises(SampleError, match=rf"sample {pair.index} of seed .*occlusion rates.*; mean luma"):
+        require(broken)

