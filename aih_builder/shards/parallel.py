@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from multiprocessing import resource_tracker
 from typing import TypeVar
 
@@ -19,6 +19,7 @@ _Result = TypeVar("_Result")
 
 _ONE_THREAD = {f"{pool}_NUM_THREADS": "1" for pool in ("OMP", "OPENBLAS", "MKL", "NUMEXPR", "VECLIB", "NUMBA")}
 _WATCH_S = 1.0
+_ASKS_TO_STOP = {signal.SIGINT, signal.SIGTERM, signal.SIGALRM}  # the last is the command's own reminder of the others
 
 
 def run_tasks(
@@ -55,7 +56,8 @@ def run_tasks(
             "with fewer --jobs if memory is short."
         ) from error
     finally:
-        _end(executor)
+        # Whatever they do. It needs psutil: without, joblib looks for pgrep, which a slim container lacks.
+        executor.shutdown(wait=True, kill_workers=True)
 
 
 def _started(executor: ProcessPoolExecutor, task: Callable[[_Item], _Result], item: _Item) -> Future:
@@ -77,21 +79,12 @@ def _follow(parent: int) -> None:
     threading.Thread(target=watch, daemon=True).start()
 
 
-def _end(executor: ProcessPoolExecutor) -> None:
-    """Kill the workers, whatever they do. joblib's own way of it fails where neither psutil nor pgrep is installed."""
-    workers = executor._processes
-    while workers:
-        _, process = workers.popitem()
-        with suppress(ProcessLookupError):
-            os.kill(process.pid, signal.SIGKILL)
-        process.join()
-    executor.shutdown(wait=True)
-
-
 @contextmanager
 def _interrupts_held() -> Iterator[None]:
-    """Hold Ctrl-C back. Processes started meanwhile never see it: they inherit the mask, and their parent ends them."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    """Hold back what asks a run to stop. Processes started meanwhile never see it: they inherit the mask, and their
+    parent ends them.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _ASKS_TO_STOP)
     try:
         yield
     finally:

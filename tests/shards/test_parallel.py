@@ -8,6 +8,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from joblib.externals.loky.process_executor import _ExecutorManagerThread
 
 from aih_builder.errors import ConfigError, GenerationError
 from aih_builder.shards.parallel import run_tasks
@@ -29,6 +30,11 @@ def wait_long(number: int) -> int:
     return os.getpid()
 
 
+def fail_at_0(number: int) -> None:
+    time.sleep(0 if number == 0 else 600)
+    raise ConfigError("zero")
+
+
 def die(_: int) -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
@@ -38,7 +44,7 @@ def threads(_: int) -> list[str | None]:
 
 
 def leaves_interrupts(_: int) -> bool:
-    return signal.SIGINT in signal.pthread_sigmask(signal.SIG_BLOCK, set())
+    return {signal.SIGINT, signal.SIGTERM} <= signal.pthread_sigmask(signal.SIG_BLOCK, set())
 
 
 @pytest.mark.parametrize("jobs", [1, 2, 5])
@@ -84,6 +90,21 @@ def test_workers_leave_interrupts_to_their_parent() -> None:
 def test_the_error_of_a_task_comes_out_as_it_is(jobs: int) -> None:
     with pytest.raises(ConfigError, match=r"^three$"):
         list(run_tasks(fail_at_3, range(50), jobs))
+
+
+def test_a_run_ends_when_a_task_fails_while_the_pools_own_thread_is_between_two_waits(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Workers killed in that moment could go unnoticed: that thread would wait for their results for ever."""
+    wait = _ExecutorManagerThread.wait_result_broken_or_wakeup
+
+    def late(self: _ExecutorManagerThread):
+        time.sleep(0.2)
+        return wait(self)
+
+    monkeypatch.setattr(_ExecutorManagerThread, "wait_result_broken_or_wakeup", late)
+    with pytest.raises(ConfigError, match=r"^zero$"):
+        list(run_tasks(fail_at_0, range(5), 2))
 
 
 def test_a_worker_that_is_killed_is_an_error_that_says_what_to_do() -> None:
