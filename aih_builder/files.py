@@ -10,6 +10,8 @@ import socket
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 from aih_builder.errors import ShardError
 
 # <name>.tmp-<host>-<pid>-<random>: a run deletes only temporary files of dead processes of its own host.
@@ -89,13 +91,8 @@ def _host() -> str:
 def _alive(pid: int) -> bool:
     """Whether a process of this host runs. A killed one whose parent has not asked for it (a zombie) does not."""
     try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
+        return psutil.Process(pid).status() not in (psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD)
+    except psutil.NoSuchProcess:
         return False
-    except OSError:
-        pass  # somebody else's
-    try:
-        state = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()[0]
-    except (OSError, IndexError):
+    except psutil.AccessDenied:  # somebody else's
         return True
-    return state not in "ZX"
