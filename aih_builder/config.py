@@ -12,6 +12,7 @@ from aih_builder.identity import MAX_PER_STREAM, SPLITS, Split
 
 # AIH-Render draws no forearm, so it cannot give that mask.
 FieldName = Literal["depth", "normal", "background_rgb"]
+_FARTHEST_M = 30.0  # a step of float32 is 1.9e-6 m there, and `aih validate` holds joints to 2e-6 m
 _FARTHEST_DEPTH_M = 3.0  # of a scene's middle, so that all of both hands stays below 65535 x 0.05 mm
 
 
@@ -57,6 +58,14 @@ class Textures(_Model):
     def _folder_has_a_path(self) -> "Textures":
         if (self.source == "folder") != (self.path is not None):
             raise ValueError("path is needed with source: folder, and only then")
+        return self
+
+    @model_validator(mode="after")
+    def _only_baking_has_choices(self) -> "Textures":
+        fields = type(self).model_fields
+        given = [name for name in ("tones", "per_tone", "size_px") if getattr(self, name) != fields[name].default]
+        if given and self.source != "procedural":
+            raise ValueError(f"{given[0]} is for source: procedural; the sets of source: {self.source} are as they are")
         return self
 
 
@@ -115,6 +124,8 @@ class Camera(_Model):
         _ordered(self.distance_m)
         if self.distance_m[0] < 0.25:
             raise ValueError("distance_m must be at least 0.25: nearer, a hand reaches behind the camera")
+        if self.distance_m[1] > _FARTHEST_M:
+            raise ValueError(f"distance_m must be at most {_FARTHEST_M}: farther, 32 bits blur a hand's micrometres")
         return self
 
 

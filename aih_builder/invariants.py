@@ -23,6 +23,7 @@ from aih_builder.sample import (
 
 MAX_PROJECTION_ERROR_PX = 1e-3
 MAX_LUMA_DRIFT = 2.0  # levels: what JPEG may do to the mean of an image
+MAX_BACKGROUND_DRIFT = 8.0  # levels: what JPEG may do, on average, to the background that a target uncovers
 MIN_CONTRAST = 1.0  # levels: the standard deviation of an image that shows something
 
 
@@ -31,7 +32,7 @@ def violations(sample: Sample, *, background_rgb: Array | None = None) -> list[s
     found = [*_masks(sample), *_targets(sample), *_undefined(sample), *_geometry(sample), *_appearance(sample)]
     background = sample.background_rgb if background_rgb is None else background_rgb
     if background is not None:
-        found += _target_shows_hand(sample, background)
+        found += [*_target_shows_hand(sample, background), *_target_shows_background(sample, background)]
     return found
 
 
@@ -139,3 +140,14 @@ def _target_shows_hand(s: Sample, background_rgb: Array) -> Iterator[str]:
         difference = np.abs(s.target_rgb[target][core].astype(np.int16) - background_rgb[core]).max(axis=1)
         if (difference > 2).mean() < 0.05:
             yield f"{SIDES[target]} target: shows the background where the hand is visible"
+
+
+def _target_shows_background(s: Sample, background_rgb: Array) -> Iterator[str]:
+    """Where the other hand is removed, and this one is not, a target must show the background."""
+    for target in np.flatnonzero(s.target_valid).tolist():
+        uncovered = hdr_masks(s, target).M_R & ~grown(s.amodal_mask[target], 1)
+        if uncovered.sum() < MIN_HAND_PIXELS:
+            continue
+        difference = np.abs(s.target_rgb[target][uncovered].astype(np.int16) - background_rgb[uncovered]).max(axis=1)
+        if difference.mean() > MAX_BACKGROUND_DRIFT:
+            yield f"{SIDES[target]} target: does not show the background where the other hand is removed"

@@ -66,6 +66,8 @@ REFUSED = {
     "not a number": (at("lights.key", [float("nan"), 1]), "key 'lights.key.0': "),
     "falling range": (at("lights.key", [3, 1]), "key 'lights': lowest 3.0 exceeds highest 1.0"),
     "too near": (at("camera.distance_m", [0.1, 0.9]), "distance_m must be at least 0.25"),
+    "too far": (at("camera.distance_m", [0.4, 31]), "distance_m must be at most 30"),
+    "tones of shipped sets": (at("pools.textures.tones", [1]), "tones is for source: procedural"),
     "framing": (at("camera.framing", {"target": 0.7, "both": 0.7}), "expected 1"),
     "bins": (at("streams.render.occlusion.bins", [0, 1]), "2 bins need 1 shares, got 4"),
     "falling bins": (at("streams.render.occlusion.bins", [0, 0.2, 0.1, 0.4, 0.8]), "bins must rise"),

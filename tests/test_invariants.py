@@ -116,6 +116,17 @@ def test_a_target_that_shows_the_background_is_found(pair: Sample) -> None:
     assert any("shows the background" in found for found in violations(pair, background_rgb=background))
 
 
+def test_a_target_that_still_shows_the_other_hand_is_found(pair: Sample) -> None:
+    """Two grey steps stand for the background: what a target uncovers shows it, and the image does not."""
+    background = np.where(pair.image_rgb < 128, np.uint8(200), np.uint8(30))
+    uncovered = np.stack([pair.visible_mask[1], pair.visible_mask[0]]) & ~pair.amodal_mask
+    clean = replace(pair, target_rgb=np.where(uncovered[..., None], background, pair.target_rgb))
+    unclean = replace(pair, target_rgb=np.stack([pair.image_rgb, pair.image_rgb]))
+    told = "does not show the background where the other hand is removed"
+    assert not any(told in found for found in violations(clean, background_rgb=background))
+    assert [told in found for found in violations(unclean, background_rgb=background)].count(True) == 2
+
+
 def test_require_names_the_sample_and_every_breach(pair: Sample) -> None:
     broken = replace(pair, occlusion_rate=np.zeros(2, np.float32), mean_luma=0.0)
     with pytest.raises(SampleError, match=rf"sample {pair.index} of seed .*occlusion rates.*; mean luma"):
