@@ -221,6 +221,10 @@ class Manifest(_Model):
         return sum(self.streams.render.count.of(split) for split in SPLITS)
 
 
+# What PyYAML lets through of an impossible date, a tag that does not fit its value, or deep nesting.
+_MISREAD = (ValueError, TypeError, LookupError, AttributeError, RecursionError)
+
+
 class _UniqueKeys(yaml.SafeLoader):
     """YAML, where a key that stands twice in one mapping is an error: the last would win in silence."""
 
@@ -242,7 +246,7 @@ def load_manifest(path: Path) -> Manifest:
         ) from error
     try:
         content = yaml.load(text, Loader=_UniqueKeys)
-    except (yaml.YAMLError, ValueError, RecursionError) as error:  # the last two: an impossible date, deep nesting
+    except (yaml.YAMLError, *_MISREAD) as error:
         raise ConfigError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from error
     if not isinstance(content, dict):
         raise ConfigError(f"{path}: expected a mapping of keys to values, got {type(content).__name__}.")

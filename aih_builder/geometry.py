@@ -4,15 +4,16 @@ Camera axes: x right, y down, z forward. The centre of pixel (0, 0) lies at (0, 
 """
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from aih_builder.compiled import compiled
 
 FloatArray = NDArray[np.floating]
 
 _SMALL_ANGLE = 1e-8
 
 
-@njit(cache=True)
+@compiled
 def rotation_matrix(rotvec: FloatArray) -> FloatArray:
     """Rotation matrix (3, 3) of an axis-angle vector (3,), by Rodrigues' formula."""
     angle = np.sqrt(rotvec[0] ** 2 + rotvec[1] ** 2 + rotvec[2] ** 2)

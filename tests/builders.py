@@ -23,3 +23,10 @@ def small_content(**changes: Any) -> dict[str, Any]:
 def small_manifest(**changes: Any) -> Manifest:
     """The same, parsed."""
     return parse_manifest(small_content(**changes), where="small", folder=Path())
+
+
+def with_counts(**counts: int) -> dict[str, Any]:
+    """A change for small_content: other counts for some splits."""
+    streams = small_content()["streams"]
+    streams["render"]["count"] = SMALL | counts
+    return {"streams": streams}

@@ -17,9 +17,10 @@ COMMAND = (sys.executable, "-m", "aih_builder.cli.main")
 
 
 def environment(**changes: str) -> dict[str, str]:
-    """This environment with the checkout importable."""
+    """A user's environment with the checkout importable: libraries have threads, unlike in the tests' own process."""
     path = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH", ""))))
-    return os.environ | {"PYTHONPATH": path} | changes
+    kept = {name: value for name, value in os.environ.items() if not name.endswith("_NUM_THREADS")}
+    return kept | {"PYTHONPATH": path} | changes
 
 
 def aih(*arguments: str | Path, **options: Any) -> subprocess.CompletedProcess[str]:

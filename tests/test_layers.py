@@ -18,6 +18,7 @@ LAYERS = (
     "paths",
     "files",
     "rng",
+    "compiled",
     "geometry",
     "imaging",
     "identity",

@@ -11,7 +11,7 @@ from rich.logging import RichHandler
 from typer.core import TyperGroup
 
 from aih_builder import __version__
-from aih_builder.cli import INTERRUPTED, datasets, hands
+from aih_builder.cli import datasets, end_interrupted, hands
 from aih_builder.cli.terminal import STDERR
 from aih_builder.errors import AihError
 
@@ -25,14 +25,16 @@ class _Commands(TyperGroup):
         except AihError as error:
             _fail(str(error), error.exit_code)
         except KeyboardInterrupt:
-            sys.exit(INTERRUPTED)
-        except BrokenPipeError:
-            raise  # typer ends the command without a word
-        except OSError as error:  # a full disk may be met anywhere, also by a library's cache
-            place = f"{error.filename}: " if error.filename else ""
-            _fail(f"{place}{error.strerror or error}. Free space or fix permissions, then run again.", 1)
+            end_interrupted()
         except MemoryError:
             _fail("out of memory. Finished shards are kept: run again with fewer --jobs.", 1)
+
+    def main(self, *arguments: Any, **options: Any) -> Any:
+        try:
+            return super().main(*arguments, **options)
+        except OSError as error:  # a full disk may be met anywhere: by --help, by a library's cache
+            place = f"{error.filename}: " if error.filename else ""
+            _fail(f"{place}{error.strerror or error}. Free space or fix permissions, then run again.", 1)
 
 
 def _fail(message: str, code: int) -> None:

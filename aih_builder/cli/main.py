@@ -5,29 +5,34 @@ import sys
 from types import FrameType
 from typing import Any
 
-from aih_builder.cli import INTERRUPTED
+from aih_builder.cli import HEARD, end_interrupted, hear_no_more
 
 _RETRY_S = 0.02
-# Compiled code calls back into these and makes another error of an exception there.
-_DEAF = ("/llvmlite/", "/numba/core/serialize.py")
+# Where an exception would be lost or become another: what compiled code calls back into, and modules being loaded.
+_DEAF = ("/llvmlite/", "/numba/core/serialize.py", "importlib._bootstrap>")
 
 
 def run() -> None:
     """Run the command line."""
-    # SIGTERM is how a scheduler stops a job: clean up as on Ctrl-C. SIGALRM is our own reminder.
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGALRM):
-        signal.signal(number, _interrupt)
-    sys.unraisablehook = _not_lost
+    listen()
     try:
         from aih_builder.cli.app import app
 
         app()
     except KeyboardInterrupt:
-        sys.exit(INTERRUPTED)
+        end_interrupted()
     finally:
+        hear_no_more()
         # Where an interrupt has passed through exec(), as libraries use it, Python would end by SIGINT whatever the
         # exit code. The next exec() makes it forget.
         exec("")
+
+
+def listen() -> None:
+    """Raise KeyboardInterrupt for each way in which a run is asked to stop."""
+    for number in HEARD:
+        signal.signal(number, _interrupt)
+    sys.unraisablehook = _not_lost
 
 
 def _interrupt(_number: int, frame: FrameType | None) -> None:

@@ -7,8 +7,8 @@ The stored finger pose (45,) is each joint's axis-angle less hands_mean (smplx, 
 """
 
 import numpy as np
-from numba import njit
 
+from aih_builder.compiled import compiled
 from aih_builder.geometry import FloatArray, rotation_matrix
 from aih_builder.hands.arrays import HandArrays
 from aih_builder.hands.conventions import N_JOINTS
@@ -41,7 +41,7 @@ def within_limits(arrays: HandArrays, angles_rad: FloatArray, tolerance_rad: flo
     return inside.all()
 
 
-@njit(cache=True)
+@compiled
 def _multiply(p, q):
     """Product of two quaternions (w, x, y, z)."""
     return np.array(
@@ -54,14 +54,14 @@ def _multiply(p, q):
     )
 
 
-@njit(cache=True)
+@compiled
 def _about(axis, angle):
     """Unit quaternion of a turn about a unit axis."""
     c, s = np.cos(0.5 * angle), np.sin(0.5 * angle)
     return np.array([c, s * axis[0], s * axis[1], s * axis[2]])
 
 
-@njit(cache=True)
+@compiled
 def _compose(axes, angles):
     """Rotation vectors (15, 3) of the joints 1..15. Quaternions: no branch near a half turn."""
     rotvecs = np.zeros((N_JOINTS - 1, 3))
@@ -78,7 +78,7 @@ def _compose(axes, angles):
     return rotvecs
 
 
-@njit(cache=True)
+@compiled
 def _decompose(axes, rotvecs):
     """Angles (16, 3) of rotation vectors (15, 3): Euler angles in the basis of each joint's axes."""
     angles = np.zeros((N_JOINTS, 3))

@@ -8,8 +8,8 @@ from abc import ABC, abstractmethod
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 
+from aih_builder.compiled import compiled
 from aih_builder.errors import SampleError
 from aih_builder.geometry import FloatArray, rotation_matrix, rotation_vector
 from aih_builder.hands.arrays import HandArrays
@@ -117,7 +117,7 @@ def _regress_joints(arrays: HandArrays) -> tuple[FloatArray, FloatArray]:
     return template, directions
 
 
-@njit(cache=True)
+@compiled
 def _skin_vertices(
     full_pose,
     betas,

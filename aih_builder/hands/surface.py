@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 from scipy import sparse
 from scipy.sparse.linalg import splu
 
+from aih_builder.compiled import compiled
 from aih_builder.errors import AssetError
 from aih_builder.geometry import FloatArray
 from aih_builder.hands.arrays import HandArrays
@@ -178,7 +178,7 @@ def _interpolating(matrix, n):
     return sparse.vstack([sparse.identity(n, format="csr"), sparse.csr_matrix(dense)]).tocsr()
 
 
-@njit(cache=True)
+@compiled
 def _apply(weights, columns, rows, points):
     out = np.empty((rows.shape[0] - 1, 3))
     for i in range(out.shape[0]):
@@ -192,7 +192,7 @@ def _apply(weights, columns, rows, points):
     return out
 
 
-@njit(cache=True)
+@compiled
 def _normalize(values, length):
     for i in range(values.shape[0]):
         norm = 0.0
@@ -203,7 +203,7 @@ def _normalize(values, length):
             values[i, c] /= norm
 
 
-@njit(cache=True)
+@compiled
 def _frames(smooth, smooth_faces, n_open_faces, of_render, cap_from, faces, uv):
     """Positions, unit normals and tangents of the render vertices."""
     smooth_normals = np.zeros_like(smooth)

@@ -81,11 +81,24 @@ def _follow(parent: int) -> None:
 
 @contextmanager
 def _interrupts_held() -> Iterator[None]:
-    """Hold back what asks a run to stop. Processes started meanwhile never see it: they inherit the mask, and their
-    parent ends them.
+    """Hold back what asks a run to stop, until the block ends. Processes started meanwhile never see it: they inherit
+    the mask, and their parent ends them.
+
+    The mask alone will not do: where a library has threads, one of them takes the signal, and Python calls the handler
+    in the main thread all the same.
     """
+    held: list[int] = []
+    handlers = {}
+    if threading.current_thread() is threading.main_thread():  # only there are handlers set and called
+        for number in _ASKS_TO_STOP:
+            if signal.getsignal(number) is not None:  # not Python's
+                handlers[number] = signal.signal(number, lambda number, _: held.append(number))
     before = signal.pthread_sigmask(signal.SIG_BLOCK, _ASKS_TO_STOP)
     try:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+        if held:
+            signal.raise_signal(held[0])

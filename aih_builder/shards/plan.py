@@ -99,6 +99,7 @@ def make_plan(manifest: Manifest, folder: Path) -> Plan:
     hand = open_hand()
     textures = TEXTURE_SOURCES[chosen.textures.source](chosen.textures, manifest.seed, hand)
     _require_pools(manifest, textures, backgrounds)
+    textures.check()
     remove_stale(folder)
     write_whole(folder / "manifest.yaml", dump_manifest(manifest).encode())
     write_whole(cache / HAND_FILE, (render_assets() / "open_hand" / HAND_FILE).read_bytes())

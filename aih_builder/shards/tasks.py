@@ -29,6 +29,7 @@ _RECORD = {
     "format": str, "file": str, "plan_hash": str, "sha256": str, "bytes": int, "samples": int,
     "rejections": dict, "seconds": dict, "peak_rss_mib": float, "versions": dict,
 }  # fmt: skip
+_COUNTED = {"rejections": int, "seconds": float | int, "versions": str}  # the kind of their values
 _MIN_ACCEPTANCE = 0.01
 _PROBES = 8  # samples per split
 _PROBE_ATTEMPTS = 200
@@ -135,7 +136,9 @@ def read_record(folder: Path, shard: Shard) -> dict[str, Any]:
     """The record beside a shard. Raises ShardError where it is missing or damaged."""
     path = record_path(folder, shard)
     record = read_json(path)
-    if bad := [key for key, kind in _RECORD.items() if not isinstance(record.get(key), kind)]:
+    bad = [key for key, kind in _RECORD.items() if not isinstance(record.get(key), kind)]
+    bad = bad or [key for key, kind in _COUNTED.items() if not all(isinstance(v, kind) for v in record[key].values())]
+    if bad:
         raise ShardError(f"{path}: damaged, {bad[0]} is {record.get(bad[0])!r}.")
     return record
 

@@ -7,8 +7,8 @@ least once, so a fold that overlaps itself is inside like the rest.
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 
+from aih_builder.compiled import compiled
 from aih_builder.errors import AssetError
 from aih_builder.geometry import FloatArray
 from aih_builder.hands.arrays import HandArrays
@@ -117,7 +117,7 @@ class SelfPenetration:
         return max(self.by_finger_mm(vertices_m).values())
 
 
-@njit(cache=True)
+@compiled
 def _depth(queries, points, faces, used, bins, skin):
     """Largest distance to the skin of query points (Q, 3) inside the closed mesh of the used faces."""
     depth = 0.0
@@ -130,7 +130,7 @@ def _depth(queries, points, faces, used, bins, skin):
     return depth
 
 
-@njit(cache=True)
+@compiled
 def _against(queries, points, faces):
     """Largest depth of query points (Q, 3) in a closed mesh, and how many touch it or lie inside."""
     low, high = points[0].copy(), points[0].copy()

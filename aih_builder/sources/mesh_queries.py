@@ -9,8 +9,8 @@ Compiled, one thread, fixed order of operations; coordinates are float64, metres
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 
+from aih_builder.compiled import compiled
 from aih_builder.geometry import FloatArray
 
 _CELLS = 40  # bins along each side of a mesh's shadow
@@ -28,7 +28,7 @@ class ShadowBins(NamedTuple):
     items: np.ndarray
 
 
-@njit(cache=True)
+@compiled
 def bin_shadows(points, faces) -> ShadowBins:
     """Bins of the triangles faces (F, 3) of points (V, 3); coordinate 0 is the direction of the rays."""
     low, high = np.full(2, np.inf), np.full(2, -np.inf)
@@ -61,12 +61,12 @@ def bin_shadows(points, faces) -> ShadowBins:
     return ShadowBins(low, cell, starts, items)
 
 
-@njit(cache=True)
+@compiled
 def _cell_of(value, origin, side):
     return min(max(int((value - origin) / side), 0), _CELLS - 1)
 
 
-@njit(cache=True)
+@compiled
 def _bin_at(bins, u, v):
     """Range of bins.items at a shadow point; empty outside the grid."""
     i, j = (u - bins.origin[0]) / bins.cell[0], (v - bins.origin[1]) / bins.cell[1]
@@ -77,7 +77,7 @@ def _bin_at(bins, u, v):
     return bins.starts[c], bins.starts[c + 1]
 
 
-@njit(cache=True)
+@compiled
 def _edge_crossing(u0, v0, u1, v1, u, v):
     """+1, -1 or 0: how a half-line from (u, v) to growing u crosses the edge, half-open in v."""
     if v0 <= v < v1:
@@ -88,7 +88,7 @@ def _edge_crossing(u0, v0, u1, v1, u, v):
     return 0
 
 
-@njit(cache=True)
+@compiled
 def _shadow_winding(points, i, j, k, u, v):
     """+1, -1 or 0: how the shadow of the triangle (i, j, k) winds about (u, v)."""
     v0, v1, v2 = points[i, 2], points[j, 2], points[k, 2]
@@ -101,7 +101,7 @@ def _shadow_winding(points, i, j, k, u, v):
     return turns + _edge_crossing(u2, v2, u0, v0, u, v)
 
 
-@njit(cache=True)
+@compiled
 def _height(points, i, j, k, u, v):
     """Coordinate 0 of the triangle over a point (u, v) of its shadow."""
     a0, a1, a2 = points[i, 0], points[i, 1], points[i, 2]
@@ -116,7 +116,7 @@ def _height(points, i, j, k, u, v):
     return min(max(a0 + s * e0 + t * g0, low), high)
 
 
-@njit(cache=True)
+@compiled
 def winding_number(point, points, faces, used, bins):
     """How often the closed mesh of the used faces (F,) bool winds about a point (3,).
 
@@ -137,7 +137,7 @@ def winding_number(point, points, faces, used, bins):
     return turns
 
 
-@njit(cache=True)
+@compiled
 def travel_to_contact(moving, moving_faces, still, still_faces):
     """Travel along coordinate 0 at which a mesh coming from -infinity first meets another, or inf.
 
@@ -147,7 +147,7 @@ def travel_to_contact(moving, moving_faces, still, still_faces):
     return _lowest_gap(still, moving, moving_faces, -1.0, onto_still)
 
 
-@njit(cache=True)
+@compiled
 def _lowest_gap(queries, points, faces, sign, limit):
     """The least of sign * (height of the mesh over a query point - the point's), or limit."""
     bins = bin_shadows(points, faces)
@@ -164,7 +164,7 @@ def _lowest_gap(queries, points, faces, sign, limit):
     return lowest
 
 
-@njit(cache=True)
+@compiled
 def face_spheres(points, faces):
     """Centroid and radius of each triangle's bounding sphere about it: (F, 4)."""
     spheres = np.empty((faces.shape[0], 4))
@@ -179,7 +179,7 @@ def face_spheres(points, faces):
     return spheres
 
 
-@njit(cache=True)
+@compiled
 def distance_to_faces(point, points, faces, spheres, limit):
     """Distance from a point (3,) to the nearest of the triangles, or `limit` (may be inf) where none is nearer."""
     best = limit
@@ -198,12 +198,12 @@ def distance_to_faces(point, points, faces, spheres, limit):
     return best
 
 
-@njit(cache=True)
+@compiled
 def _square(p, q):
     return (p[0] - q[0]) ** 2 + (p[1] - q[1]) ** 2 + (p[2] - q[2]) ** 2
 
 
-@njit(cache=True)
+@compiled
 def _square_to_triangle(p, a, b, c):
     """Squared distance from a point to a triangle (Ericson 2005, section 5.1.5)."""
     abx, aby, abz = b[0] - a[0], b[1] - a[1], b[2] - a[2]

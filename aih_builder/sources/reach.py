@@ -9,8 +9,8 @@ theirs, because the shoulder adds to it.
 """
 
 import numpy as np
-from numba import njit
 
+from aih_builder.compiled import compiled
 from aih_builder.geometry import FloatArray
 
 _SHOULDERS_M = np.array([[-0.18, 0.0, 0.0], [0.18, 0.0, 0.0]])
@@ -29,7 +29,7 @@ _SHOWN_M = 0.14  # length of forearm that must be clear of the other hand
 _CLEAR_OF_HAND_M, _CLEAR_OF_FOREARM_M = 0.042, 0.06  # between centre lines
 
 
-@njit(cache=True)
+@compiled
 def reachable(wrists_m: FloatArray, distal: FloatArray, palmar: FloatArray, keypoints_m: FloatArray):
     """Whether a body reaches both hands, given in the body frame's axes, anywhere; right first.
 
@@ -60,7 +60,7 @@ def reachable(wrists_m: FloatArray, distal: FloatArray, palmar: FloatArray, keyp
     return False
 
 
-@njit(cache=True)
+@compiled
 def _elbows(side, wrist, distal, palmar, others, found):
     """Fills `found` with directions wrist to elbow that the arm can take; how many."""
     shoulder = _SHOULDERS_M[side]
@@ -94,12 +94,12 @@ def _elbows(side, wrist, distal, palmar, others, found):
     return count
 
 
-@njit(cache=True)
+@compiled
 def _dot(a, b):
     return a[0] * b[0] + a[1] * b[1] + a[2] * b[2]
 
 
-@njit(cache=True)
+@compiled
 def _wrist_bends(side, forearm, distal, palmar):
     """Whether the angles between forearm and hand are within the wrist's two ranges."""
     flexion = np.arctan2(-_dot(forearm, palmar), _dot(forearm, distal))
@@ -109,7 +109,7 @@ def _wrist_bends(side, forearm, distal, palmar):
     return (-_MOST_EXTENDED_RAD < flexion < _MOST_FLEXED_RAD) and (-_MOST_ULNAR_RAD < deviation < _MOST_RADIAL_RAD)
 
 
-@njit(cache=True)
+@compiled
 def _forearm_turns(side, upper, forearm, palmar):
     """Whether pronation and supination can turn the palm so: from neutral, palm to the midline, either way."""
     sign = -1.0 if side == 0 else 1.0
@@ -125,7 +125,7 @@ def _forearm_turns(side, upper, forearm, palmar):
     return _dot(across, hinge) / np.sqrt(square) > np.cos(_MOST_TURNED_RAD)
 
 
-@njit(cache=True)
+@compiled
 def _distance_to_forearm(point, wrist, backward):
     """Distance from a point to the shown part of a forearm, which leaves the wrist along `backward`."""
     along = min(max(_dot(point - wrist, backward), 0.0), _SHOWN_M)
@@ -133,7 +133,7 @@ def _distance_to_forearm(point, wrist, backward):
     return np.sqrt(_dot(away, away))
 
 
-@njit(cache=True)
+@compiled
 def _forearms_clear(first_wrist, first, second_wrist, second):
     """Whether two forearms, sampled along their shown parts, keep apart."""
     for k in range(1, 6):

@@ -6,8 +6,8 @@ Texel (row r, column c) of an S x S map has its centre at uv = ((c + 0.5) / S, 1
 from dataclasses import dataclass
 
 import numpy as np
-from numba import njit
 
+from aih_builder.compiled import compiled
 from aih_builder.errors import AssetError
 from aih_builder.geometry import FloatArray
 from aih_builder.hands.arrays import HandArrays
@@ -146,7 +146,7 @@ def _texel_size(hand: HandArrays, size_px: int) -> FloatArray:
     return np.stack([np.sqrt((t**2).sum(axis=1)) for t in (along_u, along_v)], axis=1) / size_px
 
 
-@njit(cache=True)
+@compiled
 def _rasterise(corners_px, triangles, size, margin):
     """Per texel: the face that covers it, or the nearest within the margin; -1 elsewhere.
 

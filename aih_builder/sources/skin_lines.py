@@ -6,8 +6,8 @@ Curves live in (x, z) of the palm frame, mm: x towards the fingers, z towards th
 from itertools import pairwise
 
 import numpy as np
-from numba import njit
 
+from aih_builder.compiled import compiled
 from aih_builder.geometry import FloatArray
 from aih_builder.hands.conventions import FINGERS
 from aih_builder.sources.skin_anatomy import Skin, bump, smoothstep
@@ -138,7 +138,7 @@ def curve_distance(points: FloatArray, curve: FloatArray) -> tuple[FloatArray, F
     return _curve_distance(np.ascontiguousarray(points), np.ascontiguousarray(curve), 12.0)
 
 
-@njit(cache=True)
+@compiled
 def _curve_distance(points, curve, limit):
     low0, low1 = curve[:, 0].min() - limit, curve[:, 1].min() - limit
     high0, high1 = curve[:, 0].max() + limit, curve[:, 1].max() + limit

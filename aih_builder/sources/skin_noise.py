@@ -4,8 +4,8 @@ Every function takes points (N, 3) in the unit of its cell size and returns floa
 """
 
 import numpy as np
-from numba import njit
 
+from aih_builder.compiled import compiled
 from aih_builder.geometry import FloatArray
 
 # Gradient noise of this kind has this standard deviation; noise() divides by it.
@@ -58,7 +58,7 @@ def spots(
     )
 
 
-@njit(cache=True)
+@compiled
 def _hash(i, j, k, seed):
     """Mix three lattice indices and a seed into 64 bits (multiply and xor-shift rounds)."""
     h = seed * np.uint64(0x9E3779B97F4A7C15) + np.uint64(0x632BE59BD9B4E019)
@@ -69,13 +69,13 @@ def _hash(i, j, k, seed):
     return h ^ (h >> np.uint64(29))
 
 
-@njit(cache=True)
+@compiled
 def _unit(h, shift):
     """16 of the 64 bits as a number in [0, 1)."""
     return float((h >> np.uint64(shift)) & np.uint64(0xFFFF)) / 65536.0
 
 
-@njit(cache=True)
+@compiled
 def _corner(i, j, k, seed, x, y, z):
     """A random gradient at lattice corner (i, j, k), times the offset (x, y, z) from it."""
     h = _hash(i, j, k, seed)
@@ -83,7 +83,7 @@ def _corner(i, j, k, seed, x, y, z):
     return gx * x + gy * y + gz * z
 
 
-@njit(cache=True)
+@compiled
 def _gradient_noise(points, seed):
     out = np.empty(points.shape[0])
     for n in range(points.shape[0]):
@@ -107,7 +107,7 @@ def _gradient_noise(points, seed):
     return out
 
 
-@njit(cache=True)
+@compiled
 def _cell_borders(points, seed):
     out = np.empty(points.shape[0])
     for n in range(points.shape[0]):
@@ -131,7 +131,7 @@ def _cell_borders(points, seed):
     return out
 
 
-@njit(cache=True)
+@compiled
 def _spots(points, seed, share, radius, size_spread):
     out = np.empty(points.shape[0])
     for n in range(points.shape[0]):

@@ -61,8 +61,12 @@ class TextureSource(ABC):
         """One set. Raises ConfigError for an unknown id, AssetError where a file is missing or damaged."""
 
     @abstractmethod
+    def check(self) -> None:
+        """Read whatever write_to will read. Raises AssetError for a damaged set."""
+
+    @abstractmethod
     def write_to(self, folder: Path, hand: HandArrays) -> None:
-        """Put all sets into a folder in the layout above. Raises AssetError for a damaged set."""
+        """Put all sets into a folder in the layout above."""
 
 
 @final
@@ -114,11 +118,14 @@ class FolderTextures(TextureSource):
         albedo = self._image(item, (2 * size, size, 3)).reshape(2, size, size, 3)
         return TextureSet(set_id, item["tone"], item["licence"], albedo, *self._shared)
 
-    def write_to(self, folder: Path, hand: HandArrays) -> None:
-        """Copy the files as they are; each is read and checked on the way."""
-        del hand
+    def check(self) -> None:
+        """Decode every file that the index names."""
         for _ in all_sets(self):
             pass
+
+    def write_to(self, folder: Path, hand: HandArrays) -> None:
+        """Copy the files as they are."""
+        del hand
         for item in [*self._maps.values(), *self._items.values()]:
             write_whole(folder / item["file"], (self._folder / item["file"]).read_bytes())
         write_whole(folder / INDEX, self._index.read_bytes())
@@ -189,6 +196,9 @@ class ProceduralTextures(TextureSource):
         tone, number = self._items[set_id]
         return self._bakery.bake_person(tone, number, self._seed)
 
+    def check(self) -> None:
+        """Nothing is read: the sets are baked."""
+
     def write_to(self, folder: Path, hand: HandArrays) -> None:
         """Bake all sets."""
         write_sets(folder, all_sets(self), hand)
@@ -209,6 +219,8 @@ def _procedural(textures: Textures, seed: int, hand: HandArrays) -> TextureSourc
 def _folder(textures: Textures, _seed: int, hand: HandArrays) -> TextureSource:
     if textures.path is None:
         raise ConfigError("pools.textures: source folder needs a path.")
+    if not (textures.path / INDEX).is_file():
+        raise ConfigError(f"pools.textures.path: {textures.path} holds no {INDEX}. Name a folder of texture sets.")
     return FolderTextures(textures.path, hand)
 
 

@@ -7,9 +7,9 @@ mask are dropped, so what a hand changes stays within 1 px of its amodal mask.
 from dataclasses import dataclass
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from aih_builder.compiled import compiled
 from aih_builder.imaging import ImageU8
 from aih_builder.sample import Mask
 from aih_builder.synth.renderers.base import AMODAL_ALPHA, Layer
@@ -58,7 +58,7 @@ def front_surface(layers: tuple[Layer | None, Layer | None], composite: Composit
     return depth_m
 
 
-@njit(cache=True)
+@compiled
 def _alpha(rgba, y, x):
     """Coverage of a pixel, or 0 where it is faint and no neighbour is amodal."""
     alpha = np.int32(rgba[y, x, 3])
@@ -71,14 +71,14 @@ def _alpha(rgba, y, x):
     return np.int32(0)
 
 
-@njit(cache=True)
+@compiled
 def _over(colour, alpha, below):
     if alpha == 0:
         return np.int32(below)
     return min(np.int32(colour) + (np.int32(below) * (255 - alpha) + 127) // 255, 255)
 
 
-@njit(cache=True)
+@compiled
 def _compose(right, left, right_in_front, background, image, targets, changed, amodal, visible):
     height, width = background.shape[:2]
     for y in range(height):

@@ -1,15 +1,15 @@
 """Choosing a view: a cheap look at how much of the target hand each candidate hides."""
 
 import numpy as np
-from numba import njit
 
+from aih_builder.compiled import compiled
 from aih_builder.geometry import FloatArray
 from aih_builder.synth.renderers.rasterize import project_to_grid, rasterize
 
 ROUGH_PX = 64  # side of the picture that is good enough to judge an occlusion rate
 
 
-@njit(cache=True)
+@compiled
 def _rate(near_target, near_other):
     whole, hidden = 0, 0
     for y in range(near_target.shape[0]):

@@ -3,7 +3,9 @@
 import os
 import signal
 import subprocess
+import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -56,6 +58,22 @@ def test_an_interrupted_run_says_so_leaves_nothing_behind_and_goes_on(
     assert validate(folder).problems == []
 
 
+@pytest.mark.parametrize("gap_s", [0.0, 0.05, 0.2])
+def test_an_impatient_second_interrupt_changes_nothing(tmp_path: Path, manifest: Path, gap_s: float) -> None:
+    process = start("generate", manifest, "--out", tmp_path / "out", "--jobs", "2")
+    wait_until(lambda: list(tmp_path.glob("out/render/*/*.json")) or process.poll() is not None)
+    os.killpg(process.pid, signal.SIGINT)
+    time.sleep(gap_s)
+    with suppress(ProcessLookupError):  # ended already
+        os.killpg(process.pid, signal.SIGINT)
+    stdout, stderr = process.communicate(timeout=60)
+    assert (process.returncode, stdout) == (1, "")
+    assert stderr.endswith(f"{INTERRUPTED}\n")
+    assert "Traceback" not in stderr
+    wait_until(lambda: not workers_of(process.pid), 10)
+    assert generate(small_manifest(shard_samples=1), tmp_path / "out").finished
+
+
 def states_of(folder: Path) -> dict[str, str]:
     """done, torn or missing, by the shard's file."""
     plan = load_plan(folder)
@@ -85,6 +103,39 @@ def test_an_interrupt_while_the_libraries_load_or_the_plan_is_made_is_met_as_wel
     assert temporary_files(tmp_path) == []
     built = generate(small_manifest(shard_samples=1), tmp_path / "out")
     assert built.finished
+
+
+MODULE = """
+import os, signal
+
+class Interrupted:
+    def __set_name__(self, owner, name):
+        os.kill(os.getpid(), signal.SIGINT)
+
+class Owner:  # what its descriptors raise comes out as a RuntimeError
+    attribute = Interrupted()
+"""
+LOADING = """
+import time
+from aih_builder.cli.main import listen
+listen()
+try:
+    import interrupting
+    print("loaded")
+    time.sleep(9)
+except KeyboardInterrupt:
+    print("heard")
+"""
+
+
+def test_an_interrupt_where_python_would_make_another_error_of_it_is_heard_once_the_module_is_loaded(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "interrupting.py").write_text(MODULE)
+    run = subprocess.run(
+        [sys.executable, "-c", LOADING], env=environment(), cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert (run.stdout, run.stderr) == ("loaded\nheard\n", "")
 
 
 def test_an_interrupt_while_code_is_compiled_is_met_as_well(tmp_path: Path, manifest: Path) -> None:

@@ -15,7 +15,7 @@ import pytest
 from aih_builder import generate, open_dataset
 from aih_builder.shards.plan import make_plan
 from tests.builders import small_manifest
-from tests.cli_runs import ROOT, aih, environment, said, start, temporary_files, write_manifest
+from tests.cli_runs import COMMAND, ROOT, aih, environment, said, start, temporary_files, write_manifest
 from tests.shards.planting import digests
 
 
@@ -49,6 +49,17 @@ def test_a_reader_that_goes_away_ends_the_command_without_a_word(small_dataset: 
     process.stdout = None
     _, stderr = process.communicate(timeout=60)
     assert (process.returncode, stderr) == (1, "")
+
+
+@pytest.mark.parametrize("arguments", [["--version"], ["--help"], ["info", "{dataset}"]])
+def test_an_answer_that_finds_no_room_is_told(small_dataset: Path, arguments: list[str]) -> None:
+    named = [text.format(dataset=small_dataset) for text in arguments]
+    with Path("/dev/full").open("w") as full:
+        run = subprocess.run(
+            [*COMMAND, *named], env=environment(), stdout=full, stderr=subprocess.PIPE, text=True, check=False
+        )
+    assert run.returncode == 1
+    assert run.stderr == "aih: No space left on device. Free space or fix permissions, then run again.\n"
 
 
 # Disks.

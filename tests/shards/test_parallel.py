@@ -177,3 +177,26 @@ def test_a_script_needs_no_main_guard_and_no_tools(tmp_path: Path, tools: str) -
         capture_output=True, text=True, check=False, timeout=120,
     )  # fmt: skip
     assert (run.returncode, run.stdout, run.stderr) == (0, "once\n[(0, 2), (1, 4), (2, 6)]\n", "")
+
+
+HELD = """
+import os, signal, threading, time
+from aih_builder.shards.parallel import _interrupts_held
+
+threading.Thread(target=time.sleep, args=(9,), daemon=True).start()  # takes the signal that the main thread blocks
+try:
+    with _interrupts_held():
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(0.2)
+        print("held")
+    print("lost")
+except KeyboardInterrupt:
+    print("heard", signal.pthread_sigmask(signal.SIG_BLOCK, set()))
+"""
+
+
+def test_an_interrupt_is_held_back_whichever_thread_takes_it() -> None:
+    run = subprocess.run(
+        [sys.executable, "-c", HELD], env=environment(), cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert (run.stdout, run.stderr) == ("held\nheard set()\n", "")

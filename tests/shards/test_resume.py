@@ -20,7 +20,7 @@ from aih_builder.shards.build import Progress, index
 from aih_builder.shards.plan import load_plan, make_plan
 from aih_builder.shards.tasks import shard_state
 from aih_builder.synth.engine import Engine
-from tests.builders import SMALL, small_content, small_manifest
+from tests.builders import small_content, small_manifest, with_counts
 from tests.shards.planting import contents, digests
 
 MIDDLE = "render/train/render-train-00001.h5"
@@ -30,12 +30,6 @@ RECORD = "render/train/render-train-00001.json"
 @pytest.fixture
 def copy(small_dataset: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(small_dataset, tmp_path / "copy"))
-
-
-def with_counts(**counts: int) -> dict:
-    streams = small_content()["streams"]
-    streams["render"]["count"] = SMALL | counts
-    return {"streams": streams}
 
 
 def test_a_finished_dataset_is_left_exactly_as_it_is(copy: Path) -> None:
@@ -68,6 +62,8 @@ TORN: dict[str, Callable[[Path], object]] = {
     "record of another kind": lambda folder: (folder / RECORD).write_text("[]"),
     "record without a checksum": rewrite_record({"sha256": None}),
     "record without counts": rewrite_record({"rejections": None}),
+    "record of uncountable draws": rewrite_record({"rejections": {"reach": "many"}}),
+    "record of no time": rewrite_record({"seconds": {"pose": None}}),
     "record of another plan": rewrite_record({"plan_hash": "00"}),
     "record of another file": rewrite_record({"file": "render/val/render-val-00000.h5"}),
     "record of fewer samples": rewrite_record({"samples": 1}),
@@ -316,20 +312,6 @@ def test_a_plan_that_was_changed_by_hand_is_refused(copy: Path, what: str) -> No
         with pytest.raises(AihError, match=message):
             command()
     assert contents(copy) == before
-
-
-def test_sources_that_are_wrong_leave_no_half_made_folder(tmp_path: Path) -> None:
-    """Else the corrected manifest would be refused: the folder would not be empty."""
-    content = small_content()
-    content["pools"]["textures"] = {"source": "folder", "path": str(tmp_path / "no-such-folder")}
-    with pytest.raises(AihError, match="no-such-folder"):
-        generate(small_manifest(**content), tmp_path / "out")
-    content["pools"] = {"backgrounds": {"procedural": [], "folders": [str(tmp_path / "nor-this")]}}
-    with pytest.raises(ConfigError, match="nor-this does not exist"):
-        generate(small_manifest(**content), tmp_path / "out")
-    with pytest.raises(ConfigError, match="every count is 0"):
-        generate(small_manifest(**with_counts(train=0, val=0, test=0)), tmp_path / "out")
-    assert not (tmp_path / "out").exists()
 
 
 # Parts of a plan, as a cluster's array makes them.

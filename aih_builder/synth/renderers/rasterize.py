@@ -5,15 +5,15 @@ triangles neither overlap nor leave a gap.
 """
 
 import numpy as np
-from numba import njit
 
+from aih_builder.compiled import compiled
 from aih_builder.geometry import FloatArray
 
 _SUB = 256  # snapping steps per grid step
 _LIMIT = 1 << 20  # grid steps: products of edges must fit 64 bits
 
 
-@njit(cache=True)
+@compiled
 def rasterize(
     grid_xy: FloatArray,
     inverse_z: FloatArray,

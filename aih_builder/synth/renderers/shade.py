@@ -1,8 +1,8 @@
 """Shading and resolving of rasterized samples, as synth.renderers.base defines them."""
 
 import numpy as np
-from numba import njit
 
+from aih_builder.compiled import compiled
 from aih_builder.imaging import DISPLAY_GAMMA, ImageU8, to_u8
 from aih_builder.synth.renderers.base import KNEE, SPECULAR_F0, SUPERSAMPLES, WRAP
 
@@ -46,7 +46,7 @@ def _halved(image: np.ndarray) -> np.ndarray:
     return (image[::2, ::2] + image[1::2, ::2] + image[::2, 1::2] + image[1::2, 1::2]) * np.float32(0.25)
 
 
-@njit(cache=True)
+@compiled
 def _fetch(pyramid, start, side, u, v, to_linear, out, weight):
     """Add weight times the bilinear lookup at (u, v) of a level to out (6,): `side` texels a side from row `start`."""
     x, y = u * side - 0.5, (1.0 - v) * side - 0.5
@@ -68,7 +68,7 @@ def _fetch(pyramid, start, side, u, v, to_linear, out, weight):
         out[k] += wa * pyramid[a, k] + wb * pyramid[b, k] + wc * pyramid[c, k] + wd * pyramid[d, k]
 
 
-@njit(cache=True)
+@compiled
 def _weights(x, y, a, b, c, grid_xy, inverse_z, out):
     """Perspective-correct weights (3,) of a triangle's corners at grid point (x, y); returns z."""
     ax, ay = grid_xy[a, 0], grid_xy[a, 1]
@@ -89,7 +89,7 @@ def _weights(x, y, a, b, c, grid_xy, inverse_z, out):
     return z
 
 
-@njit(cache=True)
+@compiled
 def _light(texel, normal, view, lights, radiance, sky, ground, up, to_srgb, colour):
     """Outgoing sRGB levels (3,) at a point with filtered texel (6,), unit normal and unit direction to the camera."""
     roughness = max(texel[5] / 255.0, 0.05)
@@ -120,7 +120,7 @@ def _light(texel, normal, view, lights, radiance, sky, ground, up, to_srgb, colo
         colour[c] = to_srgb[int(min(max(colour[c], 0.0), _BRIGHTEST) * _RESPONSE_STEPS + 0.5)]
 
 
-@njit(cache=True)
+@compiled
 def _surface(w, a, b, c, normals, tangents, texel, tangent, normal):
     """Write the unit normal (3,) at a point: interpolated, then tilted by the normal map; tangent (3,) is scratch."""
     length_n, length_t, dot = 0.0, 0.0, 0.0
@@ -151,7 +151,7 @@ def _surface(w, a, b, c, normals, tangents, texel, tangent, normal):
     normal[0], normal[1], normal[2] = n0 * q, n1 * q, n2 * q
 
 
-@njit(cache=True)
+@compiled
 def _is_creased(near, y, x):
     """Whether the 3 x 3 samples around (y, x), all covered, lie apart in depth: 1/z of one plane is linear."""
     middle = near[y, x]
@@ -164,7 +164,7 @@ def _is_creased(near, y, x):
     )
 
 
-@njit(cache=True)
+@compiled
 def shade(
     near, triangle, box, grid_xy, inverse_z, positions, normals, tangents, uv, faces,
     pyramid, sides, detail, lights, radiance, sky, ground, up, to_linear, to_srgb,
