@@ -8,8 +8,10 @@ from typing import Any
 from aih_builder.cli import HEARD, end_interrupted, hear_no_more
 
 _RETRY_S = 0.02
+_PATIENCE_S = 5.0
 # Where an exception would be lost or become another: what compiled code calls back into, and modules being loaded.
 _DEAF = ("/llvmlite/", "/numba/core/serialize.py", "importlib._bootstrap>")
+_on_its_way = False  # whether KeyboardInterrupt was raised
 
 
 def run() -> None:
@@ -35,13 +37,22 @@ def listen() -> None:
     sys.unraisablehook = _not_lost
 
 
-def _interrupt(_number: int, frame: FrameType | None) -> None:
-    """Raise KeyboardInterrupt, now or as soon as that is safe."""
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    """Raise KeyboardInterrupt, now or as soon as that is safe.
+
+    Once it is on its way, another Ctrl-C waits: raised amid the cleaning up, it would break locks that are being
+    released. It counts should the first have been lost.
+    """
+    global _on_its_way
+    if _on_its_way and number != signal.SIGALRM:
+        _try_again(_PATIENCE_S)
+        return
     while frame is not None:
         if any(part in frame.f_code.co_filename for part in _DEAF):
             _try_again()
             return
         frame = frame.f_back
+    _on_its_way = True
     raise KeyboardInterrupt
 
 
@@ -53,8 +64,8 @@ def _not_lost(ignored: Any) -> None:
         sys.__unraisablehook__(ignored)
 
 
-def _try_again() -> None:
-    signal.setitimer(signal.ITIMER_REAL, _RETRY_S)
+def _try_again(after_s: float = _RETRY_S) -> None:
+    signal.setitimer(signal.ITIMER_REAL, after_s)
 
 
 if __name__ == "__main__":
