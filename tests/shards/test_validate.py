@@ -12,6 +12,7 @@ import pytest
 
 from aih_builder import Sample, generate, validate
 from aih_builder.errors import ConfigError
+from aih_builder.imaging import encode_png
 from aih_builder.shards.plan import load_plan
 from aih_builder.shards.reader import ShardReader
 from tests.builders import small_content, small_manifest
@@ -84,6 +85,20 @@ def test_two_processes_find_the_same_in_the_same_order(copy: Path) -> None:
     one, two = validate(copy), validate(copy, jobs=2)
     assert one == two
     assert [problem.file for problem in one.problems] == [shard.file for shard in plan.shards()]
+
+
+def test_backgrounds_that_jpeg_changes_most_are_no_problem(tmp_path: Path) -> None:
+    """Each value black or white: image, target and background are coded apart, and each comes out different."""
+    (tmp_path / "photos").mkdir()
+    rng = np.random.default_rng(0)
+    for number in range(6):
+        noise = 255 * rng.integers(0, 2, (120, 120, 3), np.uint8)
+        (tmp_path / f"photos/{number}.png").write_bytes(encode_png(noise))
+    content = small_content(fields=["background_rgb"], shard_samples=20)
+    content["pools"]["backgrounds"] = {"procedural": [], "folders": [str(tmp_path / "photos")]}
+    content["streams"]["render"]["count"] = {"train": 20}
+    generate(small_manifest(**content), tmp_path / "noisy")
+    assert messages(tmp_path / "noisy") == []
 
 
 # Faults of the files.
