@@ -7,6 +7,7 @@ import os
 import re
 import secrets
 import socket
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,14 +19,17 @@ from aih_builder.errors import ShardError
 _TEMPORARY = re.compile(r".+\.tmp-(?P<host>.+)-(?P<pid>\d+)-[0-9a-f]{8}$")
 
 
-def write_whole(path: Path, data: bytes) -> None:
-    """Write a file such that it is there whole or not at all. Raises ShardError where it cannot be written."""
+@contextlib.contextmanager
+def whole_file(path: Path) -> Iterator[Path]:
+    """A temporary place to write a file to; it takes its name when the block ends, unless by an exception.
+
+    Raises ShardError where it cannot be written.
+    """
     temporary = path.with_name(f"{path.name}.tmp-{_host()}-{os.getpid()}-{secrets.token_hex(4)}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with temporary.open("wb") as file:
-            file.write(data)
-            file.flush()
+        yield temporary
+        with temporary.open("rb") as file:
             os.fsync(file.fileno())
         temporary.replace(path)
     except OSError as error:
@@ -35,6 +39,12 @@ def write_whole(path: Path, data: bytes) -> None:
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
+
+
+def write_whole(path: Path, data: bytes) -> None:
+    """Write a file such that it is there whole or not at all. Raises ShardError where it cannot be written."""
+    with whole_file(path) as temporary:
+        temporary.write_bytes(data)
 
 
 def remove(path: Path) -> None:

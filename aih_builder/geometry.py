@@ -92,3 +92,21 @@ def project(cam_points_m: FloatArray, K_px: FloatArray) -> FloatArray:
     u = (K_px[0, 0] * x + K_px[0, 1] * y) / z + K_px[0, 2]
     v = K_px[1, 1] * y / z + K_px[1, 2]
     return np.stack([u, v], axis=-1)
+
+
+def inplane_motion(affine_px: FloatArray, K_px: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """What an affine (2, 3) of the image plane, det > 0, does to a camera (3, 3) and the points before it.
+
+    Returns (rotation, K): with p' = affine(project(x, K_px)), p' = project(rotation @ x, K) for every x. The rotation
+    (3, 3) is about the optical axis; scale, shift and what is left as skew go into K. Exact, by an RQ decomposition.
+    """
+    m = affine_px[:, :2] @ K_px[:2, :2]
+    length = np.sqrt(m[1, 0] ** 2 + m[1, 1] ** 2)
+    sine, cosine = m[1, 0] / length, m[1, 1] / length
+    rotation = np.array([[cosine, -sine, 0.0], [sine, cosine, 0.0], [0.0, 0.0, 1.0]])
+    K = np.eye(3)
+    K[0, 0] = m[0, 0] * cosine - m[0, 1] * sine
+    K[0, 1] = m[0, 0] * sine + m[0, 1] * cosine
+    K[1, 1] = length
+    K[:2, 2] = affine_px[:, :2] @ K_px[:2, 2] + affine_px[:, 2]
+    return rotation, K

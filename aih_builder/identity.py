@@ -13,6 +13,7 @@ ENGINE_NAMES: tuple[EngineName, ...] = get_args(EngineName)
 
 _SLOTS = 16  # engines x splits, with room for more engines
 MAX_PER_STREAM = LIMIT // _SLOTS
+_BANK_SLOT = _SLOTS - len(SPLITS)  # the last ones: pictures rendered for a bank have streams of their own
 
 
 class SampleName(NamedTuple):
@@ -31,6 +32,13 @@ def index_of(name: SampleName) -> int:
         )
     slot = ENGINE_NAMES.index(name.engine) * len(SPLITS) + SPLITS.index(name.split)
     return name.number * _SLOTS + slot
+
+
+def bank_index(split: Split, number: int) -> int:
+    """The index from which picture `number` of a bank's split is drawn; no sample has it."""
+    if not 0 <= number < MAX_PER_STREAM:
+        raise ConfigError(f"picture number {number} of a bank: expected 0 to {MAX_PER_STREAM - 1}.")
+    return number * _SLOTS + _BANK_SLOT + SPLITS.index(split)
 
 
 def name_of(index: int) -> SampleName:

@@ -110,5 +110,30 @@ def shrunk(mask: NDArray[np.bool_], pixels: int) -> NDArray[np.bool_]:
     return cv2.erode(mask.view(np.uint8), _square(pixels)).view(np.bool_)
 
 
+def feathered(alpha: ImageU8) -> ImageU8:
+    """Coverage (H, W) softened by one pixel, as a lens does: a 3 x 3 binomial filter."""
+    return cv2.GaussianBlur(alpha, (3, 3), 0.85)
+
+
+def warped(image: ImageU8, affine_px: NDArray[np.floating], size_px: int, *, border: str = "black") -> ImageU8:
+    """An image (h, w, C) moved by an affine (2, 3), pixel centres at integers: (size_px, size_px, C), bilinear.
+
+    border is what lies outside: "black" (0) or "reflect".
+    """
+    mode = cv2.BORDER_REFLECT_101 if border == "reflect" else cv2.BORDER_CONSTANT
+    return cv2.warpAffine(image, affine_px, (size_px, size_px), flags=cv2.INTER_LINEAR, borderMode=mode)
+
+
+def recoloured(image: ImageU8, table: ImageU8) -> ImageU8:
+    """An image (H, W, 3) with each level replaced by that of a table (3, 256)."""
+    return cv2.LUT(image, np.ascontiguousarray(table.T[None]))
+
+
+def box_of(mask: NDArray[np.uint8]) -> tuple[int, int, int, int]:
+    """Top, bottom, left, right of what is not 0 in a mask (H, W); ends are exclusive, all 0 where nothing is."""
+    x, y, width, height = cv2.boundingRect(mask)
+    return y, y + height, x, x + width
+
+
 def _square(pixels: int) -> ImageU8:
     return np.ones((2 * pixels + 1, 2 * pixels + 1), np.uint8)

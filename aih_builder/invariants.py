@@ -24,6 +24,8 @@ from aih_builder.sample import (
 MAX_PROJECTION_ERROR_PX = 1e-3
 MAX_LUMA_DRIFT = 2.0  # levels: what JPEG may do to the mean of an image
 MAX_BACKGROUND_DRIFT = 8.0  # levels, on average over what a target uncovers: JPEG's part on common backgrounds
+# How far from a hand's amodal mask it may change a pixel: the soft edge of a cut-out is wider than a rendered one's.
+RENDER_REACH_PX, SYNC_REACH_PX = 1, 3
 MIN_CONTRAST = 1.0  # levels: the standard deviation of an image that shows something
 
 
@@ -78,8 +80,9 @@ def _targets(s: Sample) -> Iterator[str]:
         differs = (s.image_rgb != s.target_rgb[target]).any(axis=2)
         if outside := int((differs & ~changed).sum()):
             yield f"{SIDES[target]} target: {outside} pixels differ from the image outside changed_mask"
-        if s.engine == "render" and (changed & ~grown(s.amodal_mask[1 - target], 1)).any():
-            yield f"{SIDES[target]} target: changed_mask reaches over 1 px beyond the other hand"
+        reach = RENDER_REACH_PX if s.engine == "render" else SYNC_REACH_PX
+        if (changed & ~grown(s.amodal_mask[1 - target], reach)).any():
+            yield f"{SIDES[target]} target: changed_mask reaches over {reach} px beyond the other hand"
 
 
 def _undefined(s: Sample) -> Iterator[str]:

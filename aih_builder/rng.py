@@ -23,6 +23,9 @@ class Purpose(IntEnum):
     TEXTURE = 7
     BACKGROUND = 8
     POOL = 10  # items of a pool that are made at planning; index is the item's number
+    ENTRY = 11  # which entries of the bank
+    AFFINE = 12  # how they are moved
+    COLOUR = 13  # gain of the picture's colours
 
 
 def sample_rng(seed: int, index: int, attempt: int, purpose: Purpose) -> np.random.Generator:

@@ -7,6 +7,7 @@ The checker, the writer, the reader and the viewers loop over SPECS: a new store
 """
 
 from dataclasses import dataclass, fields
+from functools import cache
 from typing import Annotated, Any, NamedTuple, get_args, get_type_hints
 
 import numpy as np
@@ -128,17 +129,22 @@ class Sample:
         check_arrays(self)
 
 
-SPECS: dict[str, Spec] = {
-    name: next(a for a in get_args(hint) if isinstance(a, Spec))
-    for name, hint in get_type_hints(Sample, include_extras=True).items()
-}
+@cache
+def specs_of(record: type) -> dict[str, Spec]:
+    """The declared type and shape of each field of a record class."""
+    hints = get_type_hints(record, include_extras=True)
+    return {name: next(a for a in get_args(hint) if isinstance(a, Spec)) for name, hint in hints.items()}
 
 
-def check_arrays(sample: Sample) -> None:
-    """Check types, shapes and finiteness against SPECS. Raises SampleError naming the first field at fault."""
+SPECS = specs_of(Sample)
+
+
+def check_arrays(record: Any) -> None:
+    """Check a record's types, shapes and finiteness against its Specs. Raises SampleError naming the first at fault."""
     letters: dict[str, int] = {}
-    for field in fields(sample):
-        name, spec, value = field.name, SPECS[field.name], getattr(sample, field.name)
+    specs = specs_of(type(record))
+    for field in fields(record):
+        name, spec, value = field.name, specs[field.name], getattr(record, field.name)
         if value is None and spec.optional:
             continue
         if spec.max_bytes:

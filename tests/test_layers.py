@@ -23,6 +23,7 @@ LAYERS = (
     "imaging",
     "identity",
     "sample",
+    "tables",
     "invariants",
     "config",
     "hands",

@@ -17,7 +17,6 @@ import zlib
 from collections.abc import Sequence
 from typing import Any
 
-import h5py
 import numpy as np
 
 from aih_builder.errors import ShardError
@@ -47,14 +46,6 @@ _NORMAL_ZERO = 128
 def parts_for(fields: Sequence[str]) -> tuple[str, ...]:
     """Parts of each sample of a shard that stores these optional fields."""
     return (*REQUIRED_PARTS, *(part for part, field in OPTIONAL_PARTS.items() if field in fields))
-
-
-def column_dtype(name: str) -> np.dtype:
-    """Type of the dataset that holds a plain field."""
-    spec = SPECS[name]
-    if spec.max_bytes:
-        return h5py.string_dtype("utf-8", spec.max_bytes)
-    return np.dtype(spec.dtype).newbyteorder("<")
 
 
 def encode_parts(sample: Sample, parts: Sequence[str], *, lossless: bool) -> list[bytes]:

@@ -38,7 +38,10 @@ def listing(plan: Plan) -> dict[str, Any]:
         "lossless": plan.manifest.lossless,
         "samples": sum(s["samples"] for s in shards),
         "bytes": sum(s["bytes"] for s in shards),
-        "counts": {"render": {split: plan.manifest.streams.render.count.of(split) for split in SPLITS}},
+        "counts": {
+            engine: {split: counts.of(split) for split in SPLITS}
+            for engine, counts in plan.manifest.streams.counts().items()
+        },
         "rejections": dict(sorted(rejections.items())),
         "licences": plan.licences,
         "versions": versions,  # one entry, unless shards were made by different installations

@@ -1,7 +1,7 @@
 """A plan fixes, once, all that a dataset depends on. Tasks only read it.
 
-DIR/manifest.yaml (resolved), DIR/cache/ (hand arrays, textures), DIR/plan.json (last: its presence says the plan is
-whole).
+DIR/manifest.yaml (resolved), DIR/cache/ (hand arrays, textures, a rendered bank), DIR/plan.json (last: its presence
+says the plan is whole).
 """
 
 import hashlib
@@ -20,11 +20,11 @@ from aih_builder.hands.arrays import load_hand_arrays, open_hand
 from aih_builder.identity import SPLITS, EngineName, SampleName, Split, index_of
 from aih_builder.paths import render_assets
 from aih_builder.sample import SCHEMA_VERSION
+from aih_builder.shards.plan_pools import check_bank, plan_bank, require_bank, require_pools
 from aih_builder.sources.backgrounds import BackgroundPool
-from aih_builder.sources.pools import by_split
-from aih_builder.sources.shapes import ShapePool
-from aih_builder.sources.textures import TEXTURE_SOURCES, FolderTextures, TextureSource
-from aih_builder.synth.assets import HAND_FILE, TEXTURES_FOLDER
+from aih_builder.sources.bank import Bank
+from aih_builder.sources.textures import TEXTURE_SOURCES, FolderTextures
+from aih_builder.synth.assets import BANK_FILE, HAND_FILE, TEXTURES_FOLDER
 from aih_builder.synth.renderers.backends import resolve
 
 log = logging.getLogger(__name__)
@@ -64,11 +64,19 @@ class Plan:
     backgrounds: dict[str, Any]
     licences: list[str]
     digests: dict[str, Any]  # of the cache folder, as digests_of gives them
+    bank: dict[str, Any] | None  # as plan_bank gives it
 
     @property
     def cache(self) -> Path:
         """The folder of baked assets."""
         return self.folder / "cache"
+
+    @property
+    def bank_file(self) -> Path | None:
+        """Where AIH-Sync's single hands are; None where nothing asks for them."""
+        if self.bank is None:
+            return None
+        return self.cache / BANK_FILE if self.bank["path"] is None else Path(self.bank["path"])
 
     def shards(self) -> list[Shard]:
         """All shards, in the order in which `--shards A:B` counts them."""
@@ -77,10 +85,11 @@ class Plan:
 
 def _shards(manifest: Manifest) -> Iterator[Shard]:
     size = manifest.shard_samples
-    for split in SPLITS:
-        count = manifest.streams.render.count.of(split)
-        for number, first in enumerate(range(0, count, size)):
-            yield Shard("render", split, number, first, min(first + size, count))
+    for engine, counts in manifest.streams.counts().items():
+        for split in SPLITS:
+            count = counts.of(split)
+            for number, first in enumerate(range(0, count, size)):
+                yield Shard(engine, split, number, first, min(first + size, count))
 
 
 def make_plan(manifest: Manifest, folder: Path) -> Plan:
@@ -98,20 +107,25 @@ def make_plan(manifest: Manifest, folder: Path) -> Plan:
     backgrounds = BackgroundPool(chosen.backgrounds.procedural, chosen.backgrounds.folders)
     hand = open_hand()
     textures = TEXTURE_SOURCES[chosen.textures.source](chosen.textures, manifest.seed, hand)
-    _require_pools(manifest, textures, backgrounds)
+    require_pools(manifest, textures, backgrounds)
     textures.check()
+    check_bank(manifest, hand)
     remove_stale(folder)
     write_whole(folder / "manifest.yaml", dump_manifest(manifest).encode())
     write_whole(cache / HAND_FILE, (render_assets() / "open_hand" / HAND_FILE).read_bytes())
     textures.write_to(cache / TEXTURES_FOLDER, hand)
+    renderer = resolve(manifest.renderer)
+    bank = plan_bank(manifest, cache, backgrounds.to_json(), renderer)
+    licences = {*(entry.licence for entry in textures.entries), *backgrounds.licences()}
     content = {
         "format": _FORMAT,
         "schema": SCHEMA_VERSION,
         "version": __version__,
-        "renderer": resolve(manifest.renderer),
+        "renderer": renderer,
         **digests_of(cache),
         "backgrounds": backgrounds.to_json(),
-        "licences": sorted({*(entry.licence for entry in textures.entries), *backgrounds.licences()}),
+        "bank": bank,
+        "licences": sorted(licences if bank is None else licences | {bank["licence"]}),
     }
     content["plan_hash"] = _hash(manifest, content)
     write_json(folder / "plan.json", content)
@@ -137,6 +151,7 @@ def load_plan(folder: Path) -> Plan:
     try:
         whole = content["plan_hash"] == _hash(manifest, content)
         renderer, backgrounds, licences = (content[key] for key in ("renderer", "backgrounds", "licences"))
+        bank = content["bank"]
     except KeyError as error:
         raise ConfigError(f"{folder / 'plan.json'}: damaged, it lacks {error}. Generate into a new folder.") from error
     if not whole:
@@ -145,7 +160,7 @@ def load_plan(folder: Path) -> Plan:
             "Put the old files back, or generate into a new folder."
         )
     planned = {key: content[key] for key in ("hand", "textures")}
-    return Plan(folder, manifest, content["plan_hash"], renderer, backgrounds, licences, planned)
+    return Plan(folder, manifest, content["plan_hash"], renderer, backgrounds, licences, planned, bank)
 
 
 def digests_of(cache: Path) -> dict[str, Any]:
@@ -169,18 +184,21 @@ def _resume(manifest: Manifest, folder: Path) -> Plan:
             f"{folder}: holds a dataset of another manifest; it differs in {', '.join(different)}. "
             "It was left untouched. Choose another folder, or use the manifest.yaml in that folder."
         )
-    before, now = plan.manifest.streams.render.count, manifest.streams.render.count
-    for split in SPLITS:
-        if now.of(split) < before.of(split):
-            raise ConfigError(
-                f"{folder}: holds {before.of(split)} {split} samples, the manifest asks for {now.of(split)}. "
-                "A dataset only grows."
-            )
+    before, now = plan.manifest.streams.counts(), manifest.streams.counts()
+    for engine, counts in now.items():
+        for split in SPLITS:
+            if counts.of(split) < (held := before[engine].of(split)):
+                raise ConfigError(
+                    f"{folder}: holds {held} {split} samples of {engine}, the manifest asks for {counts.of(split)}. "
+                    "A dataset only grows."
+                )
     if now == before:
         return plan
     hand = load_hand_arrays(plan.cache / HAND_FILE)
     textures = FolderTextures(plan.cache / TEXTURES_FOLDER, hand)
-    _require_pools(manifest, textures, BackgroundPool.from_json(plan.backgrounds))
+    require_pools(manifest, textures, BackgroundPool.from_json(plan.backgrounds))
+    if plan.bank_file is not None:
+        require_bank(manifest, Bank(plan.bank_file))
     log.info("%s grows from %d to %d samples", folder, plan.manifest.total(), manifest.total())
     remove(folder / "dataset.json")
     write_whole(folder / "manifest.yaml", dump_manifest(manifest).encode())
@@ -211,24 +229,11 @@ def _holds(path: Path, manifest: Manifest) -> bool:
         return False
 
 
-def _require_pools(manifest: Manifest, textures: TextureSource, backgrounds: BackgroundPool) -> None:
-    """Every split that asks for samples must find something in every pool."""
-    wanted: list[Split] = [split for split in SPLITS if manifest.streams.render.count.of(split)]
-    sets = by_split([entry.id for entry in textures.entries])
-    for split in wanted:
-        if not sets[split]:
-            raise ConfigError(
-                f"pools.textures: no set falls into split '{split}'. Bake more with per_tone, or set its count to 0."
-            )
-    shapes = manifest.hands.shapes
-    ShapePool(shapes.count, shapes.beta_limit, manifest.seed, splits=wanted)
-    backgrounds.require(wanted)
-
-
 def _identity(manifest: Manifest) -> dict[str, Any]:
     """What makes two manifests give the same samples: all but the counts."""
     content = manifest.to_json()
-    content["streams"]["render"].pop("count")
+    for engine in manifest.streams.counts():
+        content["streams"][engine].pop("count")
     return content
 
 
@@ -246,8 +251,10 @@ def _hash(manifest: Manifest, content: dict[str, Any]) -> str:
     identity = _identity(manifest)
     identity["pools"]["textures"].pop("path")
     identity["pools"]["backgrounds"].pop("folders")
+    identity["pools"]["bank"].pop("path")
     identity["renderer"] = content["renderer"]
     pools = {key: content[key] for key in ("schema", "version", "hand", "textures")}
     pools["backgrounds"] = BackgroundPool.from_json(content["backgrounds"]).digests()
+    pools["bank"] = content["bank"] and content["bank"]["digest"]
     text = json.dumps([identity, pools], sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()

@@ -7,9 +7,8 @@ from bisect import bisect_right
 from collections import OrderedDict
 from collections.abc import Sequence
 from itertools import accumulate, pairwise
-from math import prod
 from pathlib import Path
-from typing import Any, NamedTuple, overload
+from typing import Any, overload
 
 import h5py
 import numpy as np
@@ -23,26 +22,12 @@ from aih_builder.shards.format import (
     LISTING_FILE,
     LISTING_FORMAT,
     PLAIN_FIELDS,
-    column_dtype,
     decode_parts,
     parts_for,
 )
+from aih_builder.tables import DAMAGE, column_table, field_value, map_file, read_attributes, table
 
-# What h5py, numpy, the codecs and json raise when they meet damaged bytes.
-_DAMAGE = (ArithmeticError, AttributeError, LookupError, MemoryError, OSError, RuntimeError, TypeError, ValueError)
 MAX_OPEN = 256  # files that a dataset keeps open; many systems allow a process 1024
-
-
-class _Table(NamedTuple):
-    """Where an array lies in the file."""
-
-    start: int
-    dtype: np.dtype
-    shape: tuple[int, ...]
-
-    @property
-    def end(self) -> int:
-        return self.start + self.dtype.itemsize * prod(self.shape)
 
 
 class ShardReader:
@@ -61,13 +46,12 @@ class ShardReader:
                 self.fields: list[str] = json.loads(self.attributes["fields"])
                 self.parts = parts_for(self.fields)
                 self._tables = {
-                    "offsets": _table(file["offsets"], np.dtype("<i8"), (len(self.parts) + 1,)),
-                    "blob": _table(file["blob"], np.dtype(np.uint8), ()),
+                    "offsets": table(file["offsets"], np.dtype("<i8"), (len(self.parts) + 1,)),
+                    "blob": table(file["blob"], np.dtype(np.uint8), ()),
                 }
                 for name in PLAIN_FIELDS:
-                    dims = tuple(int(length) for length in SPECS[name].dims.split())
-                    self._tables[name] = _table(file[name], column_dtype(name), dims)
-        except _DAMAGE as error:
+                    self._tables[name] = column_table(file, name, SPECS[name])
+        except DAMAGE as error:
             raise ShardError(
                 f"{path}: not a readable shard ({error}). Delete it and run `aih generate` again to remake it."
             ) from error
@@ -86,7 +70,7 @@ class ShardReader:
         try:
             parts = dict(zip(self.parts, map(memoryview, self.encoded(i)), strict=True))
             return decode_parts(parts, self.plain_values(i), self.fields)
-        except (AihError, *_DAMAGE) as error:
+        except (AihError, *DAMAGE) as error:
             raise ShardError(f"{self.path}: sample {i}: {error} Run `aih validate` on the dataset.") from error
 
     def encoded(self, i: int) -> list[bytes]:
@@ -100,7 +84,7 @@ class ShardReader:
     def plain_values(self, i: int) -> dict[str, Any]:
         """The fields of sample i that are stored as they are."""
         arrays = self._map()
-        return {name: _value(name, arrays[name][i]) for name in PLAIN_FIELDS}
+        return {name: field_value(SPECS[name], arrays[name][i]) for name in PLAIN_FIELDS}
 
     def release(self) -> None:
         """Close the file; the next read opens it again."""
@@ -109,19 +93,16 @@ class ShardReader:
     def _map(self) -> dict[str, Array]:
         if not self._arrays:
             try:
-                mapped, stamp = np.asarray(np.memmap(self.path, np.uint8, "r")), _stamp(self.path)
+                arrays, stamp = map_file(self.path, self._tables), _stamp(self.path)
             except (OSError, ValueError) as error:
                 raise ShardError(f"{self.path}: cannot be read ({error}).") from error
             if stamp != self._stamp:
                 raise ShardError(f"{self.path}: was replaced while it was read. Open the dataset again.")
-            self._arrays = {
-                name: mapped[table.start : table.end].view(table.dtype).reshape(table.shape)
-                for name, table in self._tables.items()
-            }
+            self._arrays = arrays
         return self._arrays
 
     def _head(self, file: h5py.File) -> dict[str, Any]:
-        attributes = {name: _attribute(value) for name, value in file.attrs.items()}
+        attributes = read_attributes(file)
         if attributes.get("format") != FORMAT:
             raise ShardError(f"{self.path}: an HDF5 file, but not a shard of this package (no format '{FORMAT}').")
         require_schema(attributes.get("schema"), self.path)
@@ -143,30 +124,6 @@ def _stamp(path: Path) -> tuple[int, int, int]:
     """Size first, and what else tells that a file is still the same."""
     status = path.stat()
     return status.st_size, status.st_mtime_ns, status.st_ino
-
-
-def _table(dataset: Any, dtype: np.dtype, dims: tuple[int, ...]) -> _Table:
-    """Where a dataset (S, *dims) lies. Raises ValueError where it is of another type or shape or not contiguous."""
-    shape, start = dataset.shape, dataset.id.get_offset()
-    if dataset.dtype != dtype or len(shape) != 1 + len(dims) or shape[1:] != dims or start is None:
-        raise ValueError(f"{dataset.name} is {dataset.dtype} {shape}, expected {dtype} (S, {dims})")
-    return _Table(start, dtype, shape)
-
-
-def _attribute(value: Any) -> Any:
-    if isinstance(value, bytes):
-        return value.decode()
-    return value.item() if isinstance(value, np.generic) else value
-
-
-def _value(name: str, stored: Any) -> Any:
-    """A field's value for the record, a copy. Bytes of a damaged file that are neither 0 nor 1 are true."""
-    spec = SPECS[name]
-    if spec.max_bytes:
-        return stored.decode()
-    if spec.dtype == "bool":
-        stored = np.not_equal(stored.view(np.uint8), 0)
-    return stored.item() if spec.dims == "" else np.array(stored, spec.dtype)
 
 
 def require_schema(found: Any, where: Path) -> None:

@@ -11,7 +11,7 @@ import cv2
 import numba
 from threadpoolctl import threadpool_limits
 
-from aih_builder.errors import ConfigError, GenerationError, ShardError
+from aih_builder.errors import AssetError, ConfigError, GenerationError, ShardError
 from aih_builder.files import read_json, write_json, write_whole
 from aih_builder.identity import EngineName, name_of
 from aih_builder.sample import Sample
@@ -21,6 +21,7 @@ from aih_builder.synth.assets import load_assets
 from aih_builder.synth.backends import ENGINES
 from aih_builder.synth.engine import Engine, Tally
 from aih_builder.synth.renderers.backends import RENDERERS
+from aih_builder.synth.renderers.base import Renderer
 
 log = logging.getLogger(__name__)
 
@@ -36,6 +37,7 @@ _PROBE_ATTEMPTS = 200
 
 # One engine per process and plan: a worker makes many shards.
 _engines: dict[tuple[int, Path, str, EngineName], Engine] = {}
+_renderers: dict[tuple[int, str], Renderer] = {}  # one for all plans: a GL context is made once and kept
 
 
 class ShardState(NamedTuple):
@@ -54,18 +56,33 @@ def one_thread() -> None:
 
 def engine_for(plan: Plan, name: EngineName) -> Engine:
     """This process's engine for a plan, made on first use."""
-    key = (os.getpid(), plan.folder.resolve(), plan.plan_hash, name)
+    of_plan = (os.getpid(), plan.folder.resolve(), plan.plan_hash)
+    key = (*of_plan, name)
     if key not in _engines:
         one_thread()
-        _engines.clear()
+        for other in [k for k in _engines if k[:-1] != of_plan]:
+            del _engines[other]
+        assets = load_assets(plan.manifest, plan.cache, plan.backgrounds, plan.bank_file)
+        if plan.bank is not None and assets.bank is not None and assets.bank.digest != plan.bank["digest"]:
+            raise AssetError(
+                f"{plan.bank_file}: is the bank {assets.bank.digest[:12]}, planned was {plan.bank['digest'][:12]}. "
+                "Put the old file back, or generate into a new folder."
+            )
+        _engines[key] = ENGINES[name](plan.manifest, assets, lambda: _renderer(plan))
+    return _engines[key]
+
+
+def _renderer(plan: Plan) -> Renderer:
+    key = os.getpid(), plan.renderer
+    if key not in _renderers:
         if plan.renderer not in RENDERERS:
             raise ConfigError(
                 f"{plan.folder}: planned for renderer '{plan.renderer}', here there are {', '.join(RENDERERS)}. "
                 "Run where that renderer is installed."
             )
-        assets = load_assets(plan.manifest, plan.cache, plan.backgrounds)
-        _engines[key] = ENGINES[name](plan.manifest, assets, RENDERERS[plan.renderer]())
-    return _engines[key]
+        _renderers[key] = RENDERERS[plan.renderer]()
+        log.info("renderer: %s", _renderers[key].description())
+    return _renderers[key]
 
 
 def make_sample(plan: Plan, index: int) -> Sample:
@@ -74,12 +91,12 @@ def make_sample(plan: Plan, index: int) -> Sample:
 
 
 def probe_acceptance(plan: Plan) -> float:
-    """Share of draws that are accepted, from a few samples of each split. Raises ConfigError where it is under 1 %.
+    """Share of draws that are accepted, from a few samples of each engine and split. Raises ConfigError where it is under 1 %.
 
     Also compiles, and caches on disk, all code that workers will run.
     """
     accepted, tally = 0, Tally()
-    for shard in {s.split: s for s in reversed(plan.shards())}.values():
+    for shard in {(s.engine, s.split): s for s in reversed(plan.shards())}.values():
         for index in shard.indices[:_PROBES]:
             try:
                 engine_for(plan, shard.engine).make(index, tally, max_attempts=_PROBE_ATTEMPTS)
@@ -92,7 +109,7 @@ def probe_acceptance(plan: Plan) -> float:
         reasons = ", ".join(f"{reason}: {n}" for reason, n in tally.rejections.most_common())
         raise ConfigError(
             f"{plan.folder}: {share:.2%} of the draws are accepted, expected at least {_MIN_ACCEPTANCE:.0%} "
-            f"({reasons}). Widen streams.render.occlusion or camera, and plan into a new folder."
+            f"({reasons}). Widen what the streams ask for, or camera, and plan into a new folder."
         )
     return share
 
@@ -102,7 +119,9 @@ def make_shard(folder: Path, shard: Shard) -> dict[str, Any]:
     plan = load_plan(folder)
     engine, tally = engine_for(plan, shard.engine), Tally()
     manifest = plan.manifest
-    head = ShardHead(shard.engine, shard.split, shard.number, plan.plan_hash, manifest.fields, manifest.lossless)
+    head = ShardHead(
+        shard.engine, shard.split, shard.number, plan.plan_hash, manifest.fields_of(shard.engine), manifest.lossless
+    )
     writer = ShardWriter(head)
     for index in shard.indices:
         sample = engine.make(index, tally)

@@ -3,7 +3,6 @@
 import json
 import platform
 import zlib
-from collections.abc import Sequence
 from importlib.metadata import version
 from typing import NamedTuple
 
@@ -13,10 +12,8 @@ import numpy as np
 from aih_builder import __version__
 from aih_builder.identity import EngineName, Split
 from aih_builder.sample import SCHEMA_VERSION, SPECS, Sample
-from aih_builder.shards.format import FORMAT, PLAIN_FIELDS, column_dtype, encode_parts, parts_for
-
-# HDF5 1.8's file format: readable everywhere, and its metadata carry checksums.
-_LIBVER = ("v108", "v108")
+from aih_builder.shards.format import FORMAT, PLAIN_FIELDS, encode_parts, parts_for
+from aih_builder.tables import LIBVER, write_attributes, write_column
 
 
 class ShardHead(NamedTuple):
@@ -58,20 +55,14 @@ class ShardWriter:
             "fields": json.dumps(self._head.fields),
             "versions": json.dumps(library_versions()),
         }
-        with h5py.File("shard", "w", driver="core", backing_store=False, libver=_LIBVER) as file:
-            for name, value in head.items():
-                # Text of fixed length: HDF5 loops for ever in a damaged heap of variable-length text.
-                file.attrs[name] = np.bytes_(value.encode()) if isinstance(value, str) else value
+        with h5py.File("shard", "w", driver="core", backing_store=False, libver=LIBVER) as file:
+            write_attributes(file, head)
             file.create_dataset("offsets", data=np.array(self._offsets, np.int64))
             file.create_dataset("blob", data=np.frombuffer(bytes(self._blob), np.uint8))
             for name, values in self._plain.items():
-                file.create_dataset(name, data=np.array(_stored(name, values), column_dtype(name)))
+                write_column(file, name, SPECS[name], values)
             file.flush()
             return file.id.get_file_image()
-
-
-def _stored(name: str, values: Sequence) -> Sequence:
-    return [value.encode() for value in values] if SPECS[name].max_bytes else values
 
 
 def library_versions() -> dict[str, str]:

@@ -14,6 +14,8 @@ from aih_builder.hands.surface import HandSurface, build_surface
 from aih_builder.identity import Split
 from aih_builder.sources.backends import POSE_SOURCES
 from aih_builder.sources.backgrounds import BackgroundPool
+from aih_builder.sources.bank import Bank
+from aih_builder.sources.licences import strictest
 from aih_builder.sources.pools import by_split, draw_item
 from aih_builder.sources.poses import PoseSource
 from aih_builder.sources.shapes import ShapePool
@@ -25,6 +27,7 @@ from aih_builder.sources.textures import (
 from aih_builder.synth.byte_cache import ByteCache
 
 HAND_FILE = "hand.npz"
+BANK_FILE = "bank.h5"
 TEXTURES_FOLDER = "textures"
 _TEXTURE_BYTES = 96 * 2**20  # about 1.5 MB a set at 512 px
 
@@ -34,6 +37,7 @@ class TexturePool:
 
     def __init__(self, source: TextureSource) -> None:
         self._source = source
+        self.licences = {entry.licence for entry in source.entries}
         self._by_split = by_split([entry.id for entry in source.entries])
         self._loaded: ByteCache[TextureSet] = ByteCache(_TEXTURE_BYTES, lambda texture: texture.albedo_rgb.nbytes)
 
@@ -52,6 +56,11 @@ class Assets:
     poses: PoseSource
     textures: TexturePool
     backgrounds: BackgroundPool
+    bank: Bank | None = None
+
+    def licences(self) -> list[str]:
+        """Licence ids of what is drawn, but not of the bank; public domain only where nothing else is."""
+        return strictest(*self.textures.licences, *self.backgrounds.licences()).split(" AND ")
 
 
 def load_hands(manifest: Manifest, cache: Path) -> tuple[tuple[HandModel, HandModel], tuple[HandSurface, HandSurface]]:
@@ -60,8 +69,8 @@ def load_hands(manifest: Manifest, cache: Path) -> tuple[tuple[HandModel, HandMo
     return hands, (build_surface(hands[0].arrays), build_surface(hands[1].arrays))
 
 
-def load_assets(manifest: Manifest, cache: Path, backgrounds: dict[str, Any]) -> Assets:
-    """All assets of a plan; `backgrounds` is the plan's record of that pool."""
+def load_assets(manifest: Manifest, cache: Path, backgrounds: dict[str, Any], bank: Path | None = None) -> Assets:
+    """All assets of a plan; `backgrounds` is the plan's record of that pool, `bank` its file where it has one."""
     hands, surfaces = load_hands(manifest, cache)
     textures = FolderTextures(cache / TEXTURES_FOLDER, hands[0].arrays)
     shapes = ShapePool(manifest.hands.shapes.count, manifest.hands.shapes.beta_limit, manifest.seed)
@@ -71,4 +80,5 @@ def load_assets(manifest: Manifest, cache: Path, backgrounds: dict[str, Any]) ->
         poses=POSE_SOURCES[manifest.pools.poses.source](hands, shapes),
         textures=TexturePool(textures),
         backgrounds=BackgroundPool.from_json(backgrounds),
+        bank=None if bank is None else Bank(bank),
     )

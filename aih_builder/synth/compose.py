@@ -1,7 +1,7 @@
 """The one compositor: two layers, an order per pixel and a background give the image, the targets and all masks.
 
-Blending is premultiplied, in sRGB, in integers. A layer's faint pixels (coverage < 0.5) that do not touch its amodal
-mask are dropped, so what a hand changes stays within 1 px of its amodal mask.
+Blending is premultiplied, in sRGB, in integers. A layer's faint pixels (coverage < 0.5) that lie farther than `reach`
+from its amodal mask are dropped, so what a hand changes stays that near to it.
 """
 
 from dataclasses import dataclass
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from aih_builder.compiled import compiled
 from aih_builder.imaging import ImageU8
+from aih_builder.invariants import RENDER_REACH_PX
 from aih_builder.sample import Mask
 from aih_builder.synth.renderers.base import AMODAL_ALPHA, Layer
 
@@ -37,15 +38,23 @@ def right_in_front_by_depth(layers: tuple[Layer | None, Layer | None]) -> Mask:
     return right.depth_m <= left.depth_m
 
 
-def compose(layers: tuple[Layer | None, Layer | None], right_in_front: Mask, background_rgb: ImageU8) -> Composite:
-    """Blend the layers over background_rgb (H, W, 3); right_in_front (H, W) orders them where both are."""
+def compose(
+    layers: tuple[Layer | None, Layer | None],
+    right_in_front: Mask,
+    background_rgb: ImageU8,
+    reach_px: int = RENDER_REACH_PX,
+) -> Composite:
+    """Blend the layers over background_rgb (H, W, 3); right_in_front (H, W) orders them where both are.
+
+    A faint pixel counts within reach_px of the layer's amodal mask.
+    """
     height, width = background_rgb.shape[:2]
     empty = np.zeros((height, width, 4), np.uint8)
     right, left = (empty if layer is None else layer.rgba for layer in layers)
     image = np.empty((height, width, 3), np.uint8)
     targets = np.empty((2, height, width, 3), np.uint8)
     masks = np.empty((3, 2, height, width), np.bool_)
-    _compose(right, left, right_in_front, background_rgb, image, targets, masks[0], masks[1], masks[2])
+    _compose(right, left, right_in_front, background_rgb, reach_px, image, targets, masks[0], masks[1], masks[2])
     return Composite(image, targets, masks[0], masks[1], masks[2])
 
 
@@ -59,13 +68,13 @@ def front_surface(layers: tuple[Layer | None, Layer | None], composite: Composit
 
 
 @compiled
-def _alpha(rgba, y, x):
-    """Coverage of a pixel, or 0 where it is faint and no neighbour is amodal."""
+def _alpha(rgba, y, x, reach):
+    """Coverage of a pixel, or 0 where it is faint and none within reach is amodal."""
     alpha = np.int32(rgba[y, x, 3])
     if alpha == 0 or alpha >= AMODAL_ALPHA:
         return alpha
-    for v in range(max(y - 1, 0), min(y + 2, rgba.shape[0])):
-        for u in range(max(x - 1, 0), min(x + 2, rgba.shape[1])):
+    for v in range(max(y - reach, 0), min(y + reach + 1, rgba.shape[0])):
+        for u in range(max(x - reach, 0), min(x + reach + 1, rgba.shape[1])):
             if rgba[v, u, 3] >= AMODAL_ALPHA:
                 return alpha
     return np.int32(0)
@@ -79,11 +88,18 @@ def _over(colour, alpha, below):
 
 
 @compiled
-def _compose(right, left, right_in_front, background, image, targets, changed, amodal, visible):
+def _compose(right, left, right_in_front, background, reach, image, targets, changed, amodal, visible):
     height, width = background.shape[:2]
     for y in range(height):
         for x in range(width):
-            ar, al = _alpha(right, y, x), _alpha(left, y, x)
+            if right[y, x, 3] == 0 and left[y, x, 3] == 0:
+                amodal[0, y, x] = amodal[1, y, x] = visible[0, y, x] = visible[1, y, x] = False
+                changed[0, y, x] = changed[1, y, x] = False
+                for c in range(3):
+                    b = background[y, x, c]
+                    targets[0, y, x, c], targets[1, y, x, c], image[y, x, c] = b, b, b
+                continue
+            ar, al = _alpha(right, y, x, reach), _alpha(left, y, x, reach)
             whole_r, whole_l = ar >= AMODAL_ALPHA, al >= AMODAL_ALPHA
             right_first = right_in_front[y, x]
             seen_r = whole_r and (right_first or not whole_l)

@@ -58,9 +58,9 @@ class Engine(ABC):
         counts = ", ".join(f"{reason} {n}" for reason, n in refused.most_common())
         raise GenerationError(
             f"sample {index}: none of {max_attempts} draws was accepted ({counts}). "
-            "Widen the manifest's occlusion bins or camera ranges."
+            f"Widen what streams.{self.name} asks for, or the ranges that it draws from."
         )
 
     @abstractmethod
-    def _attempt(self, index: int, attempt: int, tally: Tally) -> tuple[Sample, ImageU8]:
-        """One draw: the sample, and its background (H, W, 3). Raises Rejected where the draw is refused."""
+    def _attempt(self, index: int, attempt: int, tally: Tally) -> tuple[Sample, ImageU8 | None]:
+        """One draw: the sample, and its background (H, W, 3) if known. Raises Rejected where the draw is refused."""

@@ -6,11 +6,11 @@ from typing import ClassVar, NamedTuple, final
 import numpy as np
 
 from aih_builder.config import Manifest
-from aih_builder.errors import Rejected
+from aih_builder.errors import ConfigError, Rejected
 from aih_builder.geometry import FloatArray, project, random_rotation, transform
 from aih_builder.hands.model import PosedHand
 from aih_builder.hands.surface import boundary_loop
-from aih_builder.identity import EngineName, name_of
+from aih_builder.identity import EngineName, Split, name_of
 from aih_builder.imaging import ImageU8
 from aih_builder.rng import Purpose, draw_share, sample_rng
 from aih_builder.sample import MIN_HAND_PIXELS, Sample, mean_luma, occlusion_rates
@@ -55,6 +55,14 @@ class Scene(NamedTuple):
     K_px: FloatArray  # float32 (3, 3)
 
 
+class Drawn(NamedTuple):
+    """An accepted draw, and what it was made of."""
+
+    sample: Sample
+    background_rgb: ImageU8  # (H, W, 3)
+    layers: tuple[Layer | None, Layer | None]
+
+
 @final
 class RenderEngine(Engine):
     """Poses, skins, draws and composites one sample at a time."""
@@ -63,7 +71,6 @@ class RenderEngine(Engine):
 
     def __init__(self, manifest: Manifest, assets: Assets, renderer: Renderer) -> None:
         self._manifest = manifest
-        self._stream = manifest.streams.render
         self._assets = assets
         self._renderer = renderer
         self._look = RoughLook()
@@ -72,14 +79,17 @@ class RenderEngine(Engine):
             depth_in_flesh_m(model, surface) for model, surface in zip(assets.hands, assets.surfaces, strict=True)
         ]
 
-    def _attempt(self, index: int, attempt: int, tally: Tally) -> tuple[Sample, ImageU8]:
-        split = name_of(index).split
+    def _attempt(self, index: int, attempt: int, tally: Tally) -> tuple[Sample, ImageU8 | None]:
+        drawn = self.draw(index, attempt, name_of(index).split, self._design(index), tally)
+        return drawn.sample, drawn.background_rgb
+
+    def draw(self, index: int, attempt: int, split: Split, design: Design, tally: Tally) -> Drawn:
+        """One draw of what a design asks for, from the streams of an index. Raises Rejected where it is refused."""
         manifest, assets = self._manifest, self._assets
 
         def rng(purpose: Purpose) -> np.random.Generator:
             return sample_rng(manifest.seed, index, attempt, purpose)
 
-        design = self._design(index)
         with tally.stage("pose"):
             pair = assets.poses.draw(rng(Purpose.POSE), split, design.single)
         with tally.stage("view"):
@@ -94,17 +104,20 @@ class RenderEngine(Engine):
             composite = compose(layers, right_in_front_by_depth(layers), background.rgb)
             self._accept(composite, pair, design)
         with tally.stage("record"):
-            sample = self._record(index, attempt, design, pair, scene, layers, composite, texture, background)
-        return sample, background.rgb
+            sample = self._record(index, attempt, split, design, pair, scene, layers, composite, texture, background)
+        return Drawn(sample, background.rgb, layers)
 
     def _design(self, index: int) -> Design:
+        stream = self._manifest.streams.render
+        if stream is None:
+            raise ConfigError("streams.render: the manifest names no such stream.")
         rng = sample_rng(self._manifest.seed, index, 1, Purpose.DESIGN)
         target = int(rng.integers(2))
-        single = target if rng.random() < self._stream.single_hand_fraction else None
+        single = target if rng.random() < stream.single_hand_fraction else None
         framing = ("target", "both")[
             draw_share(rng, (self._manifest.camera.framing.target, self._manifest.camera.framing.both))
         ]
-        occlusion = self._stream.occlusion
+        occlusion = stream.occlusion
         wanted = draw_share(rng, occlusion.share)
         low, high = occlusion.bins[wanted], occlusion.bins[wanted + 1]
         if wanted + 2 == len(occlusion.bins):
@@ -197,7 +210,7 @@ class RenderEngine(Engine):
             K_px=scene.K_px.astype(np.float64),
             lights=draw_lights(rng, self._manifest.lights, background_rgb),
             hands=(draws[0], draws[1]),
-            with_normals="normal" in self._manifest.fields,
+            with_normals="normal" in self._manifest.fields_of(self.name),
         )
 
     def _accept(self, composite: Composite, pair: PosePair, design: Design) -> None:
@@ -212,6 +225,7 @@ class RenderEngine(Engine):
         self,
         index: int,
         attempt: int,
+        split: Split,
         design: Design,
         pair: PosePair,
         scene: Scene,
@@ -239,7 +253,7 @@ class RenderEngine(Engine):
                 layer.depth_m,
                 self._in_flesh_m[i],
             )
-        name, wanted = name_of(index), self._manifest.fields
+        wanted = self._manifest.fields_of(self.name)
         every_joint = np.repeat(present[:, None], 21, axis=1)
         return Sample(
             image_rgb=composite.image_rgb, target_rgb=target_rgb, target_valid=present, changed_mask=changed,
@@ -255,7 +269,7 @@ class RenderEngine(Engine):
             framing=design.framing, target_hand=design.target, scene_id=index,
             skin_tone=np.where(present, texture.tone, 0).astype(np.int8), pose_family=pair.family,
             mean_luma=mean_luma(composite.image_rgb),
-            index=index, seed=self._manifest.seed, attempt=attempt, engine=name.engine, split=name.split, annotation="",
+            index=index, seed=self._manifest.seed, attempt=attempt, engine=self.name, split=split, annotation="",
             shape_id=pair.shape_id, pose_id=pair.source_id, texture_id=texture.id, background_id=background.source_id,
             licence=strictest(texture.licence, background.licence),
             depth=_depth_units(front_surface(layers, composite)) if "depth" in wanted else None,

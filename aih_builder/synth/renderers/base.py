@@ -70,3 +70,7 @@ class Renderer(ABC):
     @abstractmethod
     def render(self, request: RenderRequest) -> tuple[Layer | None, Layer | None]:
         """The layers of the right and the left hand; None for a hand that is not there."""
+
+    @abstractmethod
+    def description(self) -> str:
+        """Name, version and, where there is one, the device: for records and logs."""

@@ -2,6 +2,7 @@
 
 from typing import final
 
+import numba
 import numpy as np
 
 from aih_builder.synth.byte_cache import ByteCache
@@ -20,6 +21,10 @@ class NumbaRenderer(Renderer):
         self._pyramids: ByteCache[tuple[np.ndarray, np.ndarray]] = ByteCache(_PYRAMID_BYTES, lambda p: p[0].nbytes)
         self._near = np.empty((0, 0), np.float32)
         self._triangle = np.empty((0, 0), np.int32)
+
+    def description(self) -> str:
+        """See Renderer.description."""
+        return f"numba {numba.__version__}"
 
     def render(self, request: RenderRequest) -> tuple[Layer | None, Layer | None]:
         """See Renderer.render."""

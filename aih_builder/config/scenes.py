@@ -1,0 +1,181 @@
+"""The parts of a manifest that say what scenes are made of: hands, pools, camera, lights."""
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from aih_builder.identity import MAX_PER_STREAM, Split
+
+_FARTHEST_M = 30.0  # a step of float32 is 1.9e-6 m there, and `aih validate` holds joints to 2e-6 m
+
+
+class Model(BaseModel):
+    """Base of all: unknown keys are errors, values cannot be changed."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+def ordered(pair: tuple[float, float]) -> tuple[float, float]:
+    """The pair, if it does not fall; else ValueError."""
+    if pair[0] > pair[1]:
+        raise ValueError(f"lowest {pair[0]} exceeds highest {pair[1]}")
+    return pair
+
+
+Fraction = Annotated[float, Field(ge=0, le=1)]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+
+
+class Shapes(Model):
+    """Pool of hand shapes (betas)."""
+
+    count: Annotated[int, Field(strict=True, ge=1, le=100_000)] = 64
+    beta_limit: Annotated[float, Field(gt=0, le=5)] = 2.0
+
+
+class Hands(Model):
+    """Which hand model, and who computes its skinning."""
+
+    model: Literal["open"] = "open"
+    backend: Literal["native", "smplx"] = "native"
+    shapes: Shapes = Shapes()
+
+
+class Textures(Model):
+    """Skin: the shipped sets, sets baked at planning, or a folder of sets."""
+
+    source: Literal["shipped", "procedural", "folder"] = "shipped"
+    tones: tuple[Annotated[int, Field(strict=True, ge=1, le=10)], ...] = tuple(range(1, 11))
+    per_tone: Annotated[int, Field(strict=True, ge=1, le=1000)] = 3
+    size_px: Literal[256, 512, 1024, 2048] = 512
+    path: Path | None = None
+
+    @model_validator(mode="after")
+    def _folder_has_a_path(self) -> "Textures":
+        if (self.source == "folder") != (self.path is not None):
+            raise ValueError("path is needed with source: folder, and only then")
+        return self
+
+    @model_validator(mode="after")
+    def _only_baking_has_choices(self) -> "Textures":
+        fields = type(self).model_fields
+        given = [name for name in ("tones", "per_tone", "size_px") if getattr(self, name) != fields[name].default]
+        if given and self.source != "procedural":
+            raise ValueError(f"{given[0]} is for source: procedural; the sets of source: {self.source} are as they are")
+        return self
+
+
+class Backgrounds(Model):
+    """Procedural kinds and folders of images; each sample draws one of all these, folders weighing as one kind each."""
+
+    procedural: tuple[Literal["studio", "indoor", "noise"], ...] = ("studio", "indoor", "noise")
+    folders: tuple[Path, ...] = ()
+
+    @model_validator(mode="after")
+    def _not_empty(self) -> "Backgrounds":
+        if not self.procedural and not self.folders:
+            raise ValueError("name at least one procedural kind or one folder")
+        return self
+
+
+class Poses(Model):
+    """Where poses come from."""
+
+    source: Literal["anatomical"] = "anatomical"
+
+
+class Counts(Model):
+    """Samples per split."""
+
+    train: Annotated[int, Field(strict=True, ge=0, lt=MAX_PER_STREAM)] = 0
+    val: Annotated[int, Field(strict=True, ge=0, lt=MAX_PER_STREAM)] = 0
+    test: Annotated[int, Field(strict=True, ge=0, lt=MAX_PER_STREAM)] = 0
+
+    def of(self, split: Split) -> int:
+        """Samples of one split."""
+        return getattr(self, split)
+
+
+class BankBuild(Model):
+    """A bank of cut-outs that planning renders from the manifest's own hands, skins, lights and backgrounds."""
+
+    per_split: Counts = Counts(train=96, val=24, test=24)
+
+
+class BankSource(Model):
+    """Where AIH-Sync's single hands come from: built at planning, or a file that `aih bank build` made."""
+
+    build: BankBuild | None = BankBuild()
+    path: Path | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _one_of_two(cls, content: Any) -> Any:
+        if isinstance(content, dict) and content.get("path") is not None:
+            if content.get("build") is not None:
+                raise ValueError("build and path exclude each other: name one")
+            return content | {"build": None}
+        return content
+
+    @model_validator(mode="after")
+    def _not_empty(self) -> "BankSource":
+        if self.build is None and self.path is None:
+            raise ValueError("name build or path")
+        return self
+
+
+class Pools(Model):
+    """What a scene is put together from."""
+
+    textures: Textures = Textures()
+    backgrounds: Backgrounds = Backgrounds()
+    poses: Poses = Poses()
+    bank: BankSource = BankSource()
+
+
+class Framing(Model):
+    """Share of samples cropped around the target hand, and around both."""
+
+    target: Fraction = 0.7
+    both: Fraction = 0.3
+
+    @model_validator(mode="after")
+    def _sums_to_one(self) -> "Framing":
+        if abs(self.target + self.both - 1) > 1e-6:
+            raise ValueError(f"target + both is {self.target + self.both}, expected 1")
+        return self
+
+
+class Camera(Model):
+    """Pinhole camera. The focal length follows from the distance and the crop."""
+
+    distance_m: tuple[Positive, Positive] = (0.35, 0.9)
+    off_axis_deg: Annotated[float, Field(ge=0, le=40)] = 12.0
+    forearm_clearance_deg: Annotated[float, Field(ge=0, le=80)] = 40.0
+    framing: Framing = Framing()
+    framing_factor: Annotated[float, Field(ge=1, le=8)] = 2.0
+    framing_jitter: Annotated[float, Field(ge=0, le=0.5)] = 0.1
+
+    @model_validator(mode="after")
+    def _reachable(self) -> "Camera":
+        ordered(self.distance_m)
+        if self.distance_m[0] < 0.25:
+            raise ValueError("distance_m must be at least 0.25: nearer, a hand reaches behind the camera")
+        if self.distance_m[1] > _FARTHEST_M:
+            raise ValueError(f"distance_m must be at most {_FARTHEST_M}: farther, 32 bits blur a hand's micrometres")
+        return self
+
+
+class LightRanges(Model):
+    """Lowest and highest strength of each light, before exposure."""
+
+    key: tuple[Positive, Positive] = (0.6, 3.0)
+    fill: tuple[Positive, Positive] = (0.1, 0.8)
+    ambient: tuple[Positive, Positive] = (0.15, 0.5)
+
+    @model_validator(mode="after")
+    def _eachordered(self) -> "LightRanges":
+        for pair in (self.key, self.fill, self.ambient):
+            ordered(pair)
+        return self

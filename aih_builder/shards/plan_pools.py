@@ -1,0 +1,96 @@
+"""What planning asks of the pools, and how it comes by the bank."""
+
+import logging
+from pathlib import Path
+from typing import Any
+
+from aih_builder.config import Manifest
+from aih_builder.errors import ConfigError
+from aih_builder.hands.arrays import HandArrays
+from aih_builder.identity import SPLITS, Split
+from aih_builder.sources.backgrounds import BackgroundPool
+from aih_builder.sources.bank import Bank
+from aih_builder.sources.pools import by_split
+from aih_builder.sources.shapes import ShapePool
+from aih_builder.sources.textures import TextureSource
+from aih_builder.synth.assets import BANK_FILE, load_assets
+from aih_builder.synth.rendered_bank import build_rendered_bank
+from aih_builder.synth.renderers.backends import RENDERERS
+
+log = logging.getLogger(__name__)
+
+_LEAST_ZOOM, _MOST_ZOOM = 0.5, 2.0  # side of an image / side of a picture's core: beyond, pictures alias or blur
+
+
+def require_pools(manifest: Manifest, textures: TextureSource, backgrounds: BackgroundPool) -> None:
+    """Every split that asks for samples must find something in every pool. Raises ConfigError."""
+    counts, build = manifest.streams.counts(), manifest.pools.bank.build
+    asked = [*counts.values(), *([build.per_split] if build is not None and "sync" in counts else [])]
+    wanted: list[Split] = [split for split in SPLITS if any(count.of(split) for count in asked)]
+    sets = by_split([entry.id for entry in textures.entries])
+    for split in wanted:
+        if not sets[split]:
+            raise ConfigError(
+                f"pools.textures: no set falls into split '{split}'. Bake more with per_tone, or set its count to 0."
+            )
+    shapes = manifest.hands.shapes
+    ShapePool(shapes.count, shapes.beta_limit, manifest.seed, splits=wanted)
+    backgrounds.require(wanted)
+    if build is not None:
+        for split in _sync_splits(manifest):
+            if build.per_split.of(split) < 2:
+                raise ConfigError(
+                    f"pools.bank.build.per_split: {build.per_split.of(split)} pictures for {split}, where streams.sync "
+                    "asks for samples. Expected at least 2, one of each hand."
+                )
+
+
+def check_bank(manifest: Manifest, hand: HandArrays) -> None:
+    """Read the bank file that a manifest names, if it names one. Raises ConfigError or AssetError."""
+    path = manifest.pools.bank.path
+    if path is None or manifest.streams.sync is None:
+        return
+    if not path.is_file():
+        raise ConfigError(f"pools.bank.path: {path} is not a file. Make one with `aih bank build`.")
+    bank = Bank(path)
+    if bank.head.hand not in ("", hand.digest()):
+        raise ConfigError(
+            f"pools.bank.path: {path} holds poses of the hand model {bank.head.hand[:12]}, the manifest's is "
+            f"{hand.digest()[:12]}. Poses belong to one hand model: build the bank again for this one."
+        )
+    zoom = manifest.image_size_px / bank.head.core_px
+    if not _LEAST_ZOOM <= zoom <= _MOST_ZOOM:
+        raise ConfigError(
+            f"pools.bank.path: the pictures of {path} are {bank.head.core_px} px where an image has "
+            f"{manifest.image_size_px}; expected a factor of {_LEAST_ZOOM} to {_MOST_ZOOM}. Build one of another size."
+        )
+    require_bank(manifest, bank)
+    log.info("checking %d pictures of %s", len(bank), path)
+    bank.check()
+
+
+def require_bank(manifest: Manifest, bank: Bank) -> None:
+    """A bank must hold both hands in every split that asks for AIH-Sync samples. Raises ConfigError."""
+    bank.require(_sync_splits(manifest))
+
+
+def plan_bank(manifest: Manifest, cache: Path, backgrounds: dict[str, Any], renderer: str) -> dict[str, Any] | None:
+    """The plan's record of its bank: path (None: in the cache), digest and licence. Renders it where it is to be built.
+
+    None where no stream draws from a bank.
+    """
+    if manifest.streams.sync is None:
+        return None
+    path = manifest.pools.bank.path
+    if path is None:
+        made = build_rendered_bank(
+            cache / BANK_FILE, manifest, load_assets(manifest, cache, backgrounds), RENDERERS[renderer]()
+        )
+        log.info("rendered a bank of %d pictures", made)
+    bank = Bank(cache / BANK_FILE if path is None else path)
+    return {"path": None if path is None else str(path), "digest": bank.digest, "licence": bank.head.licence}
+
+
+def _sync_splits(manifest: Manifest) -> list[Split]:
+    sync = manifest.streams.sync
+    return [] if sync is None else [split for split in SPLITS if sync.count.of(split)]

@@ -1,0 +1,100 @@
+"""Pictures of single hands for a bank, drawn by AIH-Render: the open hand as if it had been photographed."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+
+from aih_builder.config import Manifest
+from aih_builder.errors import ConfigError, GenerationError, Rejected
+from aih_builder.identity import SPLITS, Split, bank_index
+from aih_builder.imaging import feathered
+from aih_builder.invariants import require
+from aih_builder.sample import SIDES
+from aih_builder.sources.bank import BankEntry, BankHead, storage_for, write_bank
+from aih_builder.synth.assets import Assets
+from aih_builder.synth.engine import MAX_ATTEMPTS, Tally
+from aih_builder.synth.render import Design, RenderEngine
+from aih_builder.synth.renderers.base import Renderer
+
+# Side of a picture / side of its core. Turned, shrunk and shifted as far as the defaults go, an image then ends before
+# the mirror image of the hand beyond the picture's border.
+_MARGIN = 1.5
+_MOST_LICENCE_BYTES = 32  # one of a background must fit beside it
+
+
+def build_rendered_bank(path: Path, manifest: Manifest, assets: Assets, renderer: Renderer) -> int:
+    """Render the bank that a manifest asks for; returns the number of pictures.
+
+    A picture depends on the manifest's pools, camera, lights and seed and on its own number. Raises ConfigError where
+    the manifest names a bank file instead, GenerationError where no draw is accepted.
+    """
+    build = manifest.pools.bank.build
+    if build is None:
+        raise ConfigError(f"pools.bank: names the file {manifest.pools.bank.path}; there is nothing to render.")
+    core_px = manifest.image_size_px
+    size_px = 2 * round(core_px * _MARGIN / 2)
+    counts = build.per_split
+    total = sum(counts.of(split) for split in SPLITS)
+    if total == 0:
+        raise ConfigError("pools.bank.build.per_split: every count is 0; ask for at least two pictures.")
+    entries, licences = _Pictures(_for_pictures(manifest, size_px), assets, renderer), assets.licences()
+    licence = " AND ".join(licences)
+    if len(licence.encode()) > _MOST_LICENCE_BYTES:
+        raise ConfigError(
+            f"pools.bank.build: textures and backgrounds have the licences {', '.join(licences)}, too many for one "
+            f"bank ({_MOST_LICENCE_BYTES} bytes). Use fewer sources."
+        )
+    provenance = {"renderer": renderer.description(), "seed": manifest.seed, "per_split": counts.model_dump()}
+    head = BankHead(
+        size_px=size_px,
+        core_px=core_px,
+        licence=licence,
+        hand=assets.hands[0].arrays.digest(),
+        provenance=json.dumps(provenance, sort_keys=True),
+    )
+    pictures = (entries.entry(split, number) for split in SPLITS for number in range(counts.of(split)))
+    return write_bank(path, head, pictures, storage_for(total, size_px))
+
+
+def _for_pictures(manifest: Manifest, size_px: int) -> Manifest:
+    """The same scenes on a wider, centred crop."""
+    camera = manifest.camera
+    wider = camera.model_copy(update={"framing_factor": camera.framing_factor * _MARGIN, "framing_jitter": 0.0})
+    return manifest.model_copy(update={"camera": wider, "image_size_px": size_px, "fields": ()})
+
+
+class _Pictures:
+    def __init__(self, manifest: Manifest, assets: Assets, renderer: Renderer) -> None:
+        self._engine = RenderEngine(manifest, assets, renderer)
+
+    def entry(self, split: Split, number: int) -> BankEntry:
+        """Picture `number` of a split: right hands are even, left hands odd."""
+        side = number % 2
+        design = Design(target=side, single=side, framing="target", occlusion=(0.0, 0.0))
+        index, tally = bank_index(split, number), Tally()
+        for attempt in range(1, MAX_ATTEMPTS + 1):
+            try:
+                drawn = self._engine.draw(index, attempt, split, design, tally)
+            except Rejected as refusal:
+                tally.rejections[refusal.reason] += 1
+                continue
+            layer, sample = drawn.layers[side], drawn.sample
+            if layer is None:
+                raise GenerationError(f"bank picture {split} {number}: no {SIDES[side]} hand was drawn.")
+            require(sample, background_rgb=drawn.background_rgb)
+            alpha = feathered(np.ascontiguousarray(layer.rgba[..., 3]))
+            return BankEntry(
+                rgba=np.concatenate([sample.image_rgb, alpha[..., None]], axis=2),
+                entry_id=f"{split}-{SIDES[side]}-{number:05d}", side=side, split=split,
+                source="AIH-Render", annotation="",
+                joints_px=sample.joints_px[side], joint2d_valid=sample.joint2d_valid[side],
+                cam_joints_m=sample.cam_joints_m[side], joint3d_valid=sample.joint3d_valid[side],
+                joint_visible=sample.joint_visible[side], joint_visible_valid=True,
+                K_px=sample.K_px[side], mano_pose_rad=sample.mano_pose_rad[side],
+                mano_betas=sample.mano_betas[side], mano_trans_m=sample.mano_trans_m[side], pose_valid=True,
+                skin_tone=int(sample.skin_tone[side]), pose_family=sample.pose_family.partition("/")[2],
+                shape_id=sample.shape_id, texture_id=sample.texture_id, background_id=sample.background_id,
+            )  # fmt: skip
+        counts = ", ".join(f"{reason} {n}" for reason, n in tally.rejections.most_common())
+        raise GenerationError(f"bank picture {split} {number}: none of {MAX_ATTEMPTS} draws was accepted ({counts}).")
