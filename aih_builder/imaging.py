@@ -135,5 +135,17 @@ def box_of(mask: NDArray[np.uint8]) -> tuple[int, int, int, int]:
     return y, y + height, x, x + width
 
 
+def channel_sums(image_rgb: ImageU8) -> tuple[int, int, int]:
+    """Sums of R, of G and of B over an image (H, W, 3), exact."""
+    r, g, b, _ = cv2.sumElems(image_rgb)
+    return int(r), int(g), int(b)
+
+
+def spread(image: ImageU8) -> float:
+    """Standard deviation of an image over all pixels and channels, in levels."""
+    mean = sum(cv2.sumElems(image)) / image.size
+    return float(np.sqrt(max(cv2.norm(image, cv2.NORM_L2SQR) / image.size - mean * mean, 0.0)))
+
+
 def _square(pixels: int) -> ImageU8:
     return np.ones((2 * pixels + 1, 2 * pixels + 1), np.uint8)

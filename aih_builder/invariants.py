@@ -9,7 +9,8 @@ import numpy as np
 
 from aih_builder.errors import SampleError
 from aih_builder.geometry import project
-from aih_builder.imaging import grown, shrunk
+from aih_builder.imaging import grown, shrunk, spread
+from aih_builder.pixels import departure, differs
 from aih_builder.sample import (
     MIN_HAND_PIXELS,
     SIDES,
@@ -49,7 +50,7 @@ def _masks(s: Sample) -> Iterator[str]:
         yield "a visible mask leaves its amodal mask"
     if (s.visible_mask[0] & s.visible_mask[1]).any():
         yield "the visible masks overlap"
-    areas = s.amodal_mask.sum(axis=(1, 2))
+    areas = [np.count_nonzero(mask) for mask in s.amodal_mask]
     for hand in (0, 1):
         if s.hand_present[hand] != (areas[hand] >= MIN_HAND_PIXELS):
             yield f"{SIDES[hand]} hand: present is {s.hand_present[hand]} with {areas[hand]} amodal pixels"
@@ -77,8 +78,7 @@ def _targets(s: Sample) -> Iterator[str]:
         masks = hdr_masks(s, target)
         if ((masks.M_D | masks.M_R) & ~changed).any():
             yield f"{SIDES[target]} target: M_D or M_R leaves changed_mask"
-        differs = (s.image_rgb != s.target_rgb[target]).any(axis=2)
-        if outside := int((differs & ~changed).sum()):
+        if outside := np.count_nonzero(differs(s.image_rgb, s.target_rgb[target]) & ~changed):
             yield f"{SIDES[target]} target: {outside} pixels differ from the image outside changed_mask"
         reach = RENDER_REACH_PX if s.engine == "render" else SYNC_REACH_PX
         if (changed & ~grown(s.amodal_mask[1 - target], reach)).any():
@@ -130,7 +130,7 @@ def _appearance(s: Sample) -> Iterator[str]:
     found = mean_luma(s.image_rgb)
     if abs(found - s.mean_luma) > MAX_LUMA_DRIFT:
         yield f"mean luma is {found:.1f}, stored is {s.mean_luma:.1f}"
-    if (contrast := float(s.image_rgb.std())) < MIN_CONTRAST:
+    if (contrast := spread(s.image_rgb)) < MIN_CONTRAST:
         yield f"the image is blank (standard deviation {contrast:.2f} levels)"
 
 
@@ -138,10 +138,8 @@ def _target_shows_hand(s: Sample, background_rgb: Array) -> Iterator[str]:
     """Well inside the visible mask a target must show skin; some skin may match the background by chance."""
     for target in np.flatnonzero(s.target_valid).tolist():
         core = shrunk(s.visible_mask[target], 2)
-        if core.sum() < MIN_HAND_PIXELS:
-            continue
-        difference = np.abs(s.target_rgb[target][core].astype(np.int16) - background_rgb[core]).max(axis=1)
-        if (difference > 2).mean() < 0.05:
+        found = departure(s.target_rgb[target], background_rgb, core, limit=2)
+        if found.pixels >= MIN_HAND_PIXELS and found.share < 0.05:
             yield f"{SIDES[target]} target: shows the background where the hand is visible"
 
 
@@ -153,12 +151,7 @@ def _target_shows_background(s: Sample, background_rgb: Array) -> Iterator[str]:
     """
     for target in np.flatnonzero(s.target_valid).tolist():
         uncovered = hdr_masks(s, target).M_R & ~grown(s.amodal_mask[target], 1)
-        if uncovered.sum() < MIN_HAND_PIXELS:
-            continue
-        background = background_rgb[uncovered].astype(np.int16)
-        drift, hand = (
-            np.abs(picture[uncovered] - background).max(axis=1).mean()
-            for picture in (s.target_rgb[target], s.image_rgb)
-        )
-        if drift > max(MAX_BACKGROUND_DRIFT, hand / 2):
+        drift = departure(s.target_rgb[target], background_rgb, uncovered)
+        hand = departure(s.image_rgb, background_rgb, uncovered)
+        if drift.pixels >= MIN_HAND_PIXELS and drift.mean > max(MAX_BACKGROUND_DRIFT, hand.mean / 2):
             yield f"{SIDES[target]} target: does not show the background where the other hand is removed"

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aih_builder.errors import SampleError
+from aih_builder.imaging import channel_sums
 
 SCHEMA_VERSION = 1
 SIDES = ("right", "left")  # names along the hand axis
@@ -207,13 +208,13 @@ def hdr_masks(sample: Sample, target: int) -> HdrMasks:
 
 def occlusion_rates(amodal_mask: Mask, visible_mask: Mask) -> NDArray[np.float32]:
     """Share of each hand's amodal pixels that is hidden, float32 (2,); 0 for an empty mask."""
-    whole = amodal_mask.sum(axis=(1, 2))
-    hidden = (amodal_mask & ~visible_mask).sum(axis=(1, 2))
+    whole = np.array([np.count_nonzero(mask) for mask in amodal_mask])
+    hidden = np.array([np.count_nonzero(mask) for mask in amodal_mask & ~visible_mask])
     return (hidden / np.maximum(whole, 1)).astype(np.float32)
 
 
 def mean_luma(image_rgb: Array) -> float:
     """Mean luma of an image (H, W, 3) u8, in levels; sums are of integers, hence exact."""
-    r, g, b = (int(image_rgb[..., c].sum(dtype=np.int64)) for c in range(3))
+    r, g, b = channel_sums(image_rgb)
     pixels = image_rgb.shape[0] * image_rgb.shape[1]
     return float(np.float32((299 * r + 587 * g + 114 * b) / (1000 * pixels)))

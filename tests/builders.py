@@ -12,10 +12,12 @@ SMALL = {"train": 5, "val": 2, "test": 2}
 
 
 def small_content(**changes: Any) -> dict[str, Any]:
-    """The demo manifest, shrunk to 96 px and nine samples in five shards, with top-level keys replaced."""
+    """The demo manifest, shrunk to 96 px and nine samples of each engine in ten shards, with top-level keys replaced."""
     content = yaml.safe_load((manifests() / "demo.yaml").read_text(encoding="utf-8"))
     content.update(name="small", image_size_px=96, shard_samples=2)
     content["streams"]["render"]["count"] = dict(SMALL)
+    content["streams"]["sync"]["count"] = dict(SMALL)
+    content["pools"]["bank"]["build"]["per_split"] = {"train": 8, "val": 4, "test": 4}
     content.update(changes)
     return content
 
@@ -28,5 +30,6 @@ def small_manifest(**changes: Any) -> Manifest:
 def with_counts(**counts: int) -> dict[str, Any]:
     """A change for small_content: other counts for some splits."""
     streams = small_content()["streams"]
-    streams["render"]["count"] = SMALL | counts
+    for stream in streams.values():
+        stream["count"] = SMALL | counts
     return {"streams": streams}

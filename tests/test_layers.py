@@ -21,6 +21,7 @@ LAYERS = (
     "compiled",
     "geometry",
     "imaging",
+    "pixels",
     "identity",
     "sample",
     "tables",

@@ -91,7 +91,9 @@ def make_sample(plan: Plan, index: int) -> Sample:
 
 
 def probe_acceptance(plan: Plan) -> float:
-    """Share of draws that are accepted, from a few samples of each engine and split. Raises ConfigError where it is under 1 %.
+    """Share of draws that are accepted, from a few samples of each engine and split.
+
+    Raises ConfigError where it is under 1 %.
 
     Also compiles, and caches on disk, all code that workers will run.
     """
@@ -119,9 +121,8 @@ def make_shard(folder: Path, shard: Shard) -> dict[str, Any]:
     plan = load_plan(folder)
     engine, tally = engine_for(plan, shard.engine), Tally()
     manifest = plan.manifest
-    head = ShardHead(
-        shard.engine, shard.split, shard.number, plan.plan_hash, manifest.fields_of(shard.engine), manifest.lossless
-    )
+    fields = manifest.fields_of(shard.engine)
+    head = ShardHead(shard.engine, shard.split, shard.number, plan.plan_hash, fields, manifest.lossless)
     writer = ShardWriter(head)
     for index in shard.indices:
         sample = engine.make(index, tally)

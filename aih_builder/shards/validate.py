@@ -21,6 +21,7 @@ from aih_builder.shards.parallel import run_tasks
 from aih_builder.shards.plan import Plan, Shard, digests_of, load_plan
 from aih_builder.shards.reader import ShardReader
 from aih_builder.shards.tasks import one_thread, read_record, shard_state
+from aih_builder.sources.bank import Bank
 from aih_builder.synth.assets import load_hands
 from aih_builder.synth.renderers.rasterize import silhouette
 
@@ -134,6 +135,15 @@ def _check_cache(plan: Plan) -> Iterator[Problem]:
     for name in sorted(plan.digests["textures"].keys() | found["textures"].keys()):
         if plan.digests["textures"].get(name) != found["textures"].get(name):
             yield Problem("cache", None, f"texture file {name} is not the one that was planned")
+    if plan.bank is not None and plan.bank_file is not None:
+        try:
+            bank = Bank(plan.bank_file)
+            bank.check()
+        except AihError as error:
+            yield Problem("cache", None, str(error))
+            return
+        if bank.digest != plan.bank["digest"]:
+            yield Problem("cache", None, f"the bank {plan.bank_file} is not the one that was planned")
 
 
 def _check_listing(plan: Plan) -> Iterator[Problem]:
@@ -157,7 +167,7 @@ def _check_listing(plan: Plan) -> Iterator[Problem]:
 def _check_strangers(plan: Plan) -> Iterator[Problem]:
     known = {shard.file for shard in plan.shards()}
     for path in sorted(plan.folder.rglob("*.h5")):
-        if (name := path.relative_to(plan.folder).as_posix()) not in known:
+        if path != plan.bank_file and (name := path.relative_to(plan.folder).as_posix()) not in known:
             yield Problem(name, None, "is not part of the plan")
 
 
@@ -172,8 +182,8 @@ def _check_head(plan: Plan, shard: Shard, reader: ShardReader) -> Iterator[str]:
     for key, value in expected.items():
         if (found := reader.attributes.get(key)) != value:
             yield f"attribute {key} is {found}, expected {value}"
-    if sorted(reader.fields) != sorted(plan.manifest.fields):
-        yield f"stores the optional fields {reader.fields}, expected {list(plan.manifest.fields)}"
+    if sorted(reader.fields) != sorted(wanted := plan.manifest.fields_of(shard.engine)):
+        yield f"stores the optional fields {reader.fields}, expected {list(wanted)}"
     if reader.plain["index"].tolist() != shard.indices:
         yield "sample indices are not those of the plan"
 
@@ -191,6 +201,11 @@ def _against_plan(sample: Sample, plan: Plan, shard: Shard) -> Iterator[str]:
         for hand in (0, 1):
             if any((flag[hand] != sample.hand_present[hand]).any() for flag in (*flags, sample.pose_valid)):
                 yield f"{SIDES[hand]} hand: a rendered hand is known whole or absent, its flags say otherwise"
+    else:
+        if not sample.hand_present.all():
+            yield "an AIH-Sync sample lacks a hand"
+        if sample.target_hand < 0 or not sample.target_valid[sample.target_hand]:
+            yield "an AIH-Sync sample lacks its target"
 
 
 def _against_mesh(sample: Sample, hands: Hands) -> Iterator[str]:

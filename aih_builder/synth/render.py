@@ -214,7 +214,7 @@ class RenderEngine(Engine):
         )
 
     def _accept(self, composite: Composite, pair: PosePair, design: Design) -> None:
-        areas = composite.amodal_mask.sum(axis=(1, 2))
+        areas = np.array([np.count_nonzero(mask) for mask in composite.amodal_mask])
         if (areas[pair.present] < MIN_HAND_PIXELS).any():
             raise Rejected("a hand out of the frame")
         rates = occlusion_rates(composite.amodal_mask, composite.visible_mask)

@@ -142,12 +142,13 @@ class SyncEngine(Engine):
         for i, entry in enumerate(entries):
             if entry.joint_visible_valid:
                 seen[i] = entry.joint_visible & on_mask(moved[i].joints_px, composite.visible_mask[i])
+        target_rgb, changed = composite.target_rgb, composite.changed_mask
+        target_rgb[~known], changed[~known] = 0, False
         sources = "+".join(entry.entry_id for entry in entries)
         annotations = {entry.annotation for entry in entries}
         name = name_of(index)
         return Sample(
-            image_rgb=composite.image_rgb, target_rgb=composite.target_rgb * known[:, None, None, None],
-            target_valid=known, changed_mask=composite.changed_mask & known[:, None, None],
+            image_rgb=composite.image_rgb, target_rgb=target_rgb, target_valid=known, changed_mask=changed,
             hand_present=np.ones(2, bool), amodal_mask=composite.amodal_mask, visible_mask=composite.visible_mask,
             occlusion_rate=occlusion_rates(composite.amodal_mask, composite.visible_mask),
             cam_joints_m=np.stack([m.joints_m for m in moved]),
