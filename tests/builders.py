@@ -12,7 +12,15 @@ SMALL = {"train": 5, "val": 2, "test": 2}
 
 
 def small_content(**changes: Any) -> dict[str, Any]:
-    """The demo manifest, shrunk to 96 px and nine samples of each engine in ten shards, with top-level keys replaced."""
+    """The demo manifest, shrunk to 96 px and nine samples of AIH-Render in five shards, with top-level keys replaced."""
+    content = small_both_content()
+    del content["streams"]["sync"]
+    content.update(changes)
+    return content
+
+
+def small_both_content(**changes: Any) -> dict[str, Any]:
+    """The same with nine samples of each engine in ten shards."""
     content = yaml.safe_load((manifests() / "demo.yaml").read_text(encoding="utf-8"))
     content.update(name="small", image_size_px=96, shard_samples=2)
     content["streams"]["render"]["count"] = dict(SMALL)
@@ -27,9 +35,13 @@ def small_manifest(**changes: Any) -> Manifest:
     return parse_manifest(small_content(**changes), where="small", folder=Path())
 
 
+def small_both_manifest(**changes: Any) -> Manifest:
+    """small_both_content, parsed."""
+    return parse_manifest(small_both_content(**changes), where="both", folder=Path())
+
+
 def with_counts(**counts: int) -> dict[str, Any]:
     """A change for small_content: other counts for some splits."""
     streams = small_content()["streams"]
-    for stream in streams.values():
-        stream["count"] = SMALL | counts
+    streams["render"]["count"] = SMALL | counts
     return {"streams": streams}

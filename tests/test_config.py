@@ -75,7 +75,19 @@ REFUSED = {
     "no background": (at("pools.backgrounds.procedural", []), "name at least one procedural kind or one folder"),
     "a folder without a path": (at("pools.textures.source", "folder"), "path is needed"),
     "a path without a folder": (at("pools.textures.path", "skin"), "path is needed"),
-    "an engine that is not there": (at("streams.sync", {}), "unknown key 'streams.sync'"),
+    "no engine": (at("streams", {}), "key 'streams': name at least one of render, sync"),
+    "an engine that is not there": (at("streams.snyc", {}), "unknown key 'streams.snyc'; did you mean 'sync'"),
+    "unknown key of an engine": (
+        at("streams.sync", {"count": {}, "mods": 1}),
+        "'streams.sync.mods'; did you mean 'mod",
+    ),
+    "modes": (
+        at("streams.sync", {"count": {}, "modes": {"photo": 1, "canvas": 1}}),
+        r"photo \+ canvas is 2.0, expected",
+    ),
+    "a range that falls": (at("streams.sync", {"count": {}, "occlusion": {"range": [0.5, 0.1]}}), "lowest 0.5 exceeds"),
+    "two banks": (at("pools.bank", {"path": "b.h5", "build": {}}), "build and path exclude each other"),
+    "no bank": (at("pools.bank", {"build": None}), "name build or path"),
 }
 
 

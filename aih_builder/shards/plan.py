@@ -18,9 +18,8 @@ from aih_builder.errors import ConfigError, ShardError
 from aih_builder.files import read_json, remove, remove_stale, sha256_of, write_json, write_whole
 from aih_builder.hands.arrays import load_hand_arrays, open_hand
 from aih_builder.identity import SPLITS, EngineName, SampleName, Split, index_of
-from aih_builder.paths import render_assets
 from aih_builder.sample import SCHEMA_VERSION
-from aih_builder.shards.plan_pools import check_bank, plan_bank, require_bank, require_pools
+from aih_builder.shards.plan_pools import check_bank, fill_cache, plan_bank, require_bank, require_pools
 from aih_builder.sources.backgrounds import BackgroundPool
 from aih_builder.sources.bank import Bank
 from aih_builder.sources.textures import TEXTURE_SOURCES, FolderTextures
@@ -112,8 +111,7 @@ def make_plan(manifest: Manifest, folder: Path) -> Plan:
     check_bank(manifest, hand)
     remove_stale(folder)
     write_whole(folder / "manifest.yaml", dump_manifest(manifest).encode())
-    write_whole(cache / HAND_FILE, (render_assets() / "open_hand" / HAND_FILE).read_bytes())
-    textures.write_to(cache / TEXTURES_FOLDER, hand)
+    fill_cache(cache, hand, textures)
     renderer = resolve(manifest.renderer)
     bank = plan_bank(manifest, cache, backgrounds.to_json(), renderer)
     licences = {*(entry.licence for entry in textures.entries), *backgrounds.licences()}

@@ -2,20 +2,23 @@
 
 import logging
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from aih_builder.config import Manifest
 from aih_builder.errors import ConfigError
-from aih_builder.hands.arrays import HandArrays
+from aih_builder.files import write_whole
+from aih_builder.hands.arrays import HandArrays, open_hand
 from aih_builder.identity import SPLITS, Split
+from aih_builder.paths import render_assets
 from aih_builder.sources.backgrounds import BackgroundPool
 from aih_builder.sources.bank import Bank
 from aih_builder.sources.pools import by_split
 from aih_builder.sources.shapes import ShapePool
-from aih_builder.sources.textures import TextureSource
-from aih_builder.synth.assets import BANK_FILE, load_assets
+from aih_builder.sources.textures import TEXTURE_SOURCES, TextureSource
+from aih_builder.synth.assets import BANK_FILE, HAND_FILE, TEXTURES_FOLDER, load_assets
 from aih_builder.synth.rendered_bank import build_rendered_bank
-from aih_builder.synth.renderers.backends import RENDERERS
+from aih_builder.synth.renderers.backends import RENDERERS, resolve
 
 log = logging.getLogger(__name__)
 
@@ -72,6 +75,26 @@ def check_bank(manifest: Manifest, hand: HandArrays) -> None:
 def require_bank(manifest: Manifest, bank: Bank) -> None:
     """A bank must hold both hands in every split that asks for AIH-Sync samples. Raises ConfigError."""
     bank.require(_sync_splits(manifest))
+
+
+def fill_cache(cache: Path, hand: HandArrays, textures: TextureSource) -> None:
+    """Bake what workers read: the hand and the texture sets."""
+    write_whole(cache / HAND_FILE, (render_assets() / "open_hand" / HAND_FILE).read_bytes())
+    textures.write_to(cache / TEXTURES_FOLDER, hand)
+
+
+def build_bank(manifest: Manifest, path: Path) -> int:
+    """Render the bank of a manifest into a file of its own; returns the number of pictures."""
+    chosen = manifest.pools
+    backgrounds = BackgroundPool(chosen.backgrounds.procedural, chosen.backgrounds.folders)
+    hand = open_hand()
+    textures = TEXTURE_SOURCES[chosen.textures.source](chosen.textures, manifest.seed, hand)
+    require_pools(manifest, textures, backgrounds)
+    with TemporaryDirectory() as folder:
+        cache = Path(folder)
+        fill_cache(cache, hand, textures)
+        assets = load_assets(manifest, cache, backgrounds.to_json())
+        return build_rendered_bank(path, manifest, assets, RENDERERS[resolve(manifest.renderer)]())
 
 
 def plan_bank(manifest: Manifest, cache: Path, backgrounds: dict[str, Any], renderer: str) -> dict[str, Any] | None:

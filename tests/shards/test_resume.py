@@ -236,7 +236,10 @@ def test_a_relative_folder_of_backgrounds_is_the_same_on_the_next_run(
 
 
 REFUSED = {
-    "fewer samples": (with_counts(train=4), "holds 5 train samples, the manifest asks for 4. A dataset only grows"),
+    "fewer samples": (
+        with_counts(train=4),
+        "holds 5 train samples of render, the manifest asks for 4. A dataset only grows",
+    ),
     "another seed": ({"seed": 1}, "holds a dataset of another manifest; it differs in seed"),
     "another size": ({"image_size_px": 64, "name": "else"}, "it differs in image_size_px, name"),
     "another shard size": ({"shard_samples": 3}, "it differs in shard_samples"),
@@ -282,7 +285,8 @@ def plan_json(change: dict) -> Callable[[Path], object]:
     def edit(folder: Path) -> None:
         path = folder / "plan.json"
         content = json.loads(path.read_text()) | change
-        path.write_text(json.dumps({key: value for key, value in content.items() if value is not None}))
+        gone = {key for key, value in change.items() if value is None}
+        path.write_text(json.dumps({key: value for key, value in content.items() if key not in gone}))
 
     return edit
 

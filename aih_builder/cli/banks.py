@@ -1,0 +1,84 @@
+"""Commands over banks of single-hand pictures."""
+
+import json
+from collections import Counter
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from aih_builder.cli.terminal import answer as say
+from aih_builder.config import load_manifest
+from aih_builder.errors import ConfigError
+from aih_builder.identity import SPLITS
+from aih_builder.sample import SIDES
+from aih_builder.shards.plan_pools import build_bank
+from aih_builder.sources.bank import Bank
+from aih_builder.sources.photos import PhotoFolder, build_photo_bank
+
+app = typer.Typer(no_args_is_help=True, help="Banks of single-hand pictures, from which AIH-Sync draws.")
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON for a program to read.")]
+
+_MARGIN = 1.5  # side of a picture / side of the part that fills an image at scale 1
+
+
+@app.callback()
+def _group() -> None:
+    """Banks of single-hand pictures, from which AIH-Sync draws."""
+
+
+@app.command()
+def build(
+    out: Annotated[Path, typer.Option("--out", "-o", help="The .h5 file to write.")],
+    manifest: Annotated[
+        Path | None,
+        typer.Argument(metavar="[MANIFEST]", help="Render pools.bank.build of this manifest from the open hand."),
+    ] = None,
+    images: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Take photographs instead: DIR/images, DIR/masks and, optional, DIR/joints."),
+    ] = None,
+    licence: Annotated[str, typer.Option(help="Licence id of the photographs.")] = "user",
+    size: Annotated[int, typer.Option(min=32, max=2048, help="Side of the images to be made, in pixels.")] = 256,
+    factor: Annotated[float, typer.Option(min=1, max=8, help="Side of an image / longer side of a hand's box.")] = 2.0,
+    side: Annotated[str | None, typer.Option(help="right or left: of photographs that do not tell.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Make a bank: render it from a manifest, or read a folder of photographs with masks."""
+    if (manifest is None) == (images is None):
+        raise ConfigError("bank build: give a MANIFEST or --images DIR, one of them.")
+    if side is not None and side not in SIDES:
+        raise ConfigError(f"--side {side}: expected right or left.")
+    left_out: Counter[str] = Counter()
+    if manifest is not None:
+        build_bank(load_manifest(manifest), out)
+    elif images is not None:
+        size_px = 2 * round(size * _MARGIN / 2)
+        photos = PhotoFolder(images, size, size_px, factor, None if side is None else SIDES.index(side))
+        _, left_out = build_photo_bank(out, photos, licence)
+    say(_described(out) | {"left_out": dict(left_out)}, as_json)
+
+
+@app.command()
+def info(path: Annotated[Path, typer.Argument(metavar="FILE", help="A bank.")], as_json: Json = False) -> None:
+    """What a bank holds. Reads all of it and compares with its digest."""
+    Bank(path).check()
+    say(_described(path), as_json)
+
+
+def _described(path: Path) -> dict[str, Any]:
+    bank = Bank(path)
+    counts = {f"{split}_{name}": len(bank.pool(split, i)) for split in SPLITS for i, name in enumerate(SIDES)}
+    return {
+        "file": str(path),
+        "pictures": len(bank),
+        "counts": counts,
+        "size_px": bank.head.size_px,
+        "core_px": bank.head.core_px,
+        "storage": bank.storage,
+        "kib_per_picture": round(path.stat().st_size / 1024 / len(bank), 1),
+        "licence": bank.head.licence,
+        "made_from": json.loads(bank.head.provenance),
+        "digest": bank.digest,
+    }
