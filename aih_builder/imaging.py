@@ -112,7 +112,7 @@ def shrunk(mask: NDArray[np.bool_], pixels: int) -> NDArray[np.bool_]:
 
 def feathered(alpha: ImageU8) -> ImageU8:
     """Coverage (H, W) softened by one pixel, as a lens does: a 3 x 3 binomial filter."""
-    return cv2.GaussianBlur(alpha, (3, 3), 0.85)
+    return cv2.GaussianBlur(alpha, (3, 3), 0.85).astype(np.uint8, copy=False)
 
 
 def warped(image: ImageU8, affine_px: NDArray[np.floating], size_px: int, *, border: str = "black") -> ImageU8:
@@ -121,12 +121,18 @@ def warped(image: ImageU8, affine_px: NDArray[np.floating], size_px: int, *, bor
     border is what lies outside: "black" (0) or "reflect".
     """
     mode = cv2.BORDER_REFLECT_101 if border == "reflect" else cv2.BORDER_CONSTANT
-    return cv2.warpAffine(image, affine_px, (size_px, size_px), flags=cv2.INTER_LINEAR, borderMode=mode)
+    moved = cv2.warpAffine(image, affine_px, (size_px, size_px), flags=cv2.INTER_LINEAR, borderMode=mode)
+    return moved.astype(np.uint8, copy=False)
 
 
 def recoloured(image: ImageU8, table: ImageU8) -> ImageU8:
     """An image (H, W, 3) with each level replaced by that of a table (3, 256)."""
-    return cv2.LUT(image, np.ascontiguousarray(table.T[None]))
+    return cv2.LUT(image, np.ascontiguousarray(table.T[None])).astype(np.uint8, copy=False)
+
+
+def padded(image: ImageU8, top: int, bottom: int, left: int, right: int) -> ImageU8:
+    """An image with its border pixels repeated so many times on each side."""
+    return cv2.copyMakeBorder(image, top, bottom, left, right, cv2.BORDER_REPLICATE).astype(np.uint8, copy=False)
 
 
 def box_of(mask: NDArray[np.uint8]) -> tuple[int, int, int, int]:

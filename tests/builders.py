@@ -12,7 +12,7 @@ SMALL = {"train": 5, "val": 2, "test": 2}
 
 
 def small_content(**changes: Any) -> dict[str, Any]:
-    """The demo manifest, shrunk to 96 px and nine samples of AIH-Render in five shards, with top-level keys replaced."""
+    """The demo manifest, shrunk to 96 px and nine samples of AIH-Render in five shards; top-level keys replaced."""
     content = small_both_content()
     del content["streams"]["sync"]
     content.update(changes)

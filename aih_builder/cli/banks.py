@@ -20,8 +20,6 @@ app = typer.Typer(no_args_is_help=True, help="Banks of single-hand pictures, fro
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for a program to read.")]
 
-_MARGIN = 1.5  # side of a picture / side of the part that fills an image at scale 1
-
 
 @app.callback()
 def _group() -> None:
@@ -54,8 +52,7 @@ def build(
     if manifest is not None:
         build_bank(load_manifest(manifest), out)
     elif images is not None:
-        size_px = 2 * round(size * _MARGIN / 2)
-        photos = PhotoFolder(images, size, size_px, factor, None if side is None else SIDES.index(side))
+        photos = PhotoFolder(images, size, factor, None if side is None else SIDES.index(side))
         _, left_out = build_photo_bank(out, photos, licence)
     say(_described(out) | {"left_out": dict(left_out)}, as_json)
 

@@ -3,7 +3,7 @@
 import json
 from collections import Counter
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 import numpy as np
 import typer
@@ -12,11 +12,11 @@ from aih_builder.cli.terminal import answer as say
 from aih_builder.cli.terminal import bar
 from aih_builder.config import load_manifest
 from aih_builder.errors import ConfigError
-from aih_builder.identity import name_of
+from aih_builder.identity import EngineName, name_of
 from aih_builder.shards import build
 from aih_builder.shards.format import LISTING_FILE
 from aih_builder.shards.listing import listing
-from aih_builder.shards.plan import load_plan, make_plan
+from aih_builder.shards.plan import Shard, load_plan, make_plan
 from aih_builder.shards.reader import ShardReader, open_dataset
 from aih_builder.shards.tasks import probe_acceptance, read_record, shard_state
 from aih_builder.shards.validate import validate as check
@@ -155,27 +155,21 @@ def sheet(
     out: Annotated[Path, typer.Option("--out", "-o", help="The PNG to write.")],
     count: Annotated[int, typer.Option(min=1, max=400, help="Samples to show.")] = 24,
     seed: Annotated[int, typer.Option(min=0, help="Which samples.")] = 0,
+    engine: Annotated[str | None, typer.Option(help="render or sync: only its samples.")] = None,
 ) -> None:
     """A contact sheet: image, targets, masks and joints of samples from all over the dataset."""
-    dataset = open_dataset(folder)
+    dataset = open_dataset(folder, engine=cast("EngineName | None", engine))
     chosen = sheet_indices(len(dataset), count, seed)
     write_sheet([dataset[i] for i in chosen], out)
     typer.echo(f"{out}: {len(chosen)} of {len(dataset)} samples")
 
 
 def info(folder: Folder, as_json: Json = False) -> None:
-    """What a dataset holds: counts, bytes, rejections, occlusion, time by stage."""
+    """What a dataset holds: counts and bytes; by engine also rejections, occlusion and time by stage."""
     dataset = open_dataset(folder)
     made = load_plan(folder)
     held = listing(made)
-    seconds: Counter[str] = Counter()
-    peak_mib = 0.0
-    for shard in made.shards():
-        record = read_record(folder, shard)
-        seconds.update(record["seconds"])
-        peak_mib = max(peak_mib, record["peak_rss_mib"])
     samples = len(dataset)
-    accepted = samples / max(samples + sum(held["rejections"].values()), 1)
     answer = {
         "name": held["name"],
         "samples": samples,
@@ -183,11 +177,14 @@ def info(folder: Folder, as_json: Json = False) -> None:
         "shards": len(held["shards"]),
         "kib_per_sample": round(held["bytes"] / 1024 / max(samples, 1), 1),
         "mib_with_cache": round(_size(folder) / 2**20, 1),
-        "acceptance": round(accepted, 3),
-        "rejections": held["rejections"],
-        "occlusion": _occlusion(folder, [s["file"] for s in held["shards"]]),
-        "ms_per_sample": {stage: round(1000 * s / max(samples, 1), 2) for stage, s in seconds.most_common()},
-        "peak_worker_mib": peak_mib,
+    }
+    records = {shard: read_record(folder, shard) for shard in made.shards()}
+    for engine in held["counts"]:
+        of_engine = {shard: record for shard, record in records.items() if shard.engine == engine}
+        if of_engine:
+            answer |= {f"{engine}_{key}": value for key, value in _of_engine(folder, of_engine).items()}
+    answer |= {
+        "peak_worker_mib": max((record["peak_rss_mib"] for record in records.values()), default=0.0),
         "renderer": held["renderer"],
         "licences": held["licences"],
         "plan_hash": held["plan_hash"],
@@ -195,22 +192,44 @@ def info(folder: Folder, as_json: Json = False) -> None:
     say(answer, as_json)
 
 
+def _of_engine(folder: Path, records: dict[Shard, dict[str, Any]]) -> dict[str, Any]:
+    """What the shards of one engine cost, and what is hidden in them."""
+    seconds: Counter[str] = Counter()
+    rejections: Counter[str] = Counter()
+    for record in records.values():
+        seconds.update(record["seconds"])
+        rejections.update(record["rejections"])
+    samples = sum(record["samples"] for record in records.values())
+    return {
+        "kib_per_sample": round(sum(record["bytes"] for record in records.values()) / 1024 / samples, 1),
+        "acceptance": round(samples / (samples + rejections.total()), 3),
+        "rejections": dict(rejections.most_common()),
+        "occlusion": _occlusion(folder, [shard.file for shard in records]),
+        "ms_per_sample": {stage: round(1000 * s / samples, 2) for stage, s in seconds.most_common()},
+    }
+
+
 def _occlusion(folder: Path, files: list[str]) -> dict[str, Any]:
-    """Rates of the target hand over the two-hand samples."""
-    rates, deep = [], []
+    """Occlusion rates over the two-hand samples: of the target, and how they are spread for each hand."""
+    rates, targets, deep = [], [], []
     for file in files:
         plain = ShardReader(folder / file).plain
         both = plain["hand_present"].all(axis=1) & (plain["target_hand"] >= 0)
-        rates.append(plain["occlusion_rate"][both, plain["target_hand"][both]])
-        deep.append(plain["penetration_mm"][both])
-    rate, depth_mm = np.concatenate(rates), np.concatenate(deep)
+        rates.append(plain["occlusion_rate"][both])
+        targets.append(plain["target_hand"][both])
+        deep.append(plain["penetration_mm"][both & plain["interaction_valid"]])
+    rate, target, depth_mm = (np.concatenate(parts) for parts in (rates, targets, deep))
     if not len(rate):
         return {"two_hand_samples": 0}
-    edges = np.array([0, 0.05, 0.2, 0.4, 0.8, 1.0001])
-    histogram = np.histogram(rate, edges)[0] / len(rate)
-    return {
+    of_target = rate[np.arange(len(rate)), target]
+    answer = {
         "two_hand_samples": len(rate),
-        "target_between_0.05_and_0.8": round(float(((rate >= 0.05) & (rate <= 0.8)).mean()), 3),
-        "histogram_0_0.05_0.2_0.4_0.8_1": [round(float(h), 3) for h in histogram],
-        "penetration_mm_median_95_max": [round(float(np.quantile(depth_mm, q)), 2) for q in (0.5, 0.95, 1)],
+        "target_between_0.05_and_0.8": round(float(((of_target >= 0.05) & (of_target <= 0.8)).mean()), 3),
     }
+    for name, values in (("target", of_target), ("right", rate[:, 0]), ("left", rate[:, 1])):
+        histogram = np.histogram(values, [0, 0.05, 0.2, 0.4, 0.8, 1.0001])[0] / len(rate)
+        answer[f"{name}_0_0.05_0.2_0.4_0.8_1"] = [round(float(h), 3) for h in histogram]
+    if len(depth_mm):
+        quantiles = [round(float(np.quantile(depth_mm, q)), 2) for q in (0.5, 0.95, 1)]
+        answer["penetration_mm_median_95_max"] = quantiles
+    return answer

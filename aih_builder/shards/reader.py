@@ -15,7 +15,7 @@ import numpy as np
 
 from aih_builder.errors import AihError, ConfigError, ShardError
 from aih_builder.files import read_json
-from aih_builder.identity import SPLITS, Split
+from aih_builder.identity import ENGINE_NAMES, SPLITS, EngineName, Split
 from aih_builder.sample import SCHEMA_VERSION, SPECS, Array, Sample
 from aih_builder.shards.format import (
     FORMAT,
@@ -184,15 +184,17 @@ class Dataset(Sequence[Sample]):
         return {**self.__dict__, "_readers": {}, "_open": OrderedDict()}
 
 
-def open_dataset(path: str | os.PathLike[str], split: Split | None = None) -> Dataset:
-    """A dataset folder (it holds dataset.json) as a sequence: len(ds), ds[i] -> Sample. `split` keeps one split.
+def open_dataset(path: str | os.PathLike[str], split: Split | None = None, engine: EngineName | None = None) -> Dataset:
+    """A dataset folder (it holds dataset.json) as a sequence: len(ds), ds[i] -> Sample.
 
-    Raises ConfigError where the folder is no finished dataset or there is no such split, ShardError where dataset.json
-    is damaged or of another version.
+    `split` and `engine` keep the samples of one. Raises ConfigError where the folder is no finished dataset or there is
+    no such split or engine, ShardError where dataset.json is damaged or of another version.
     """
     folder, listed = Path(path), Path(path) / LISTING_FILE
     if split is not None and split not in SPLITS:
         raise ConfigError(f"split is {split!r}, expected one of {', '.join(SPLITS)}.")
+    if engine is not None and engine not in ENGINE_NAMES:
+        raise ConfigError(f"engine is {engine!r}, expected one of {', '.join(ENGINE_NAMES)}.")
     if not listed.is_file():
         started = (folder / "plan.json").is_file()
         what = "is not finished: run `aih generate` again" if started else f"holds no {LISTING_FILE}"
@@ -202,10 +204,11 @@ def open_dataset(path: str | os.PathLike[str], split: Split | None = None) -> Da
         raise ShardError(f"{listed}: not of this package (no format '{LISTING_FORMAT}').")
     require_schema(content.get("schema"), listed)
     shards = content.get("shards")
-    kinds = {"file": str, "split": str, "samples": int}
+    kinds = {"file": str, "engine": str, "split": str, "samples": int}
     if not isinstance(shards, list) or not all(
         isinstance(shard, dict) and all(isinstance(shard.get(key), kind) for key, kind in kinds.items())
         for shard in shards
     ):
         raise ShardError(f"{listed}: damaged, its list of shards is not readable. Run `aih generate` or `aih index`.")
-    return Dataset(folder, [shard for shard in shards if split is None or shard["split"] == split])
+    kept = [s for s in shards if split in (None, s["split"]) and engine in (None, s["engine"])]
+    return Dataset(folder, kept)

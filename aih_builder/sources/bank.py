@@ -39,6 +39,9 @@ from aih_builder.tables import (
 )
 
 RAW_LIMIT_BYTES = 256 * 2**20
+# Side of a picture / side of its core. Turned, shrunk and shifted as far as a manifest's defaults go, an image then
+# ends before the mirror image of the hand beyond the picture's border.
+MARGIN = 1.5
 ID_BYTES = 23  # two ids and a sign between them fit the 48 bytes of a sample's sources
 
 _FORMAT, _VERSION = "aih-bank", 1
@@ -91,6 +94,11 @@ class BankHead:
 
 
 _COLUMNS = {name: spec for name, spec in specs_of(BankEntry).items() if name != "rgba"}
+
+
+def picture_side_px(core_px: int) -> int:
+    """Side of pictures with a core of this side."""
+    return 2 * round(core_px * MARGIN / 2)
 
 
 def storage_for(count: int, size_px: int) -> Storage:

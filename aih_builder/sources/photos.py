@@ -17,14 +17,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import cv2
 import numpy as np
 
 from aih_builder.errors import AssetError, ConfigError, ShardError
 from aih_builder.identity import SPLITS, Split
-from aih_builder.imaging import ImageU8, box_of, decode_photo, decode_png, feathered, resize
+from aih_builder.imaging import ImageU8, box_of, decode_photo, decode_png, feathered, padded, resize
 from aih_builder.sample import SIDES, Array
-from aih_builder.sources.bank import BankEntry, BankHead, storage_for, write_bank
+from aih_builder.sources.bank import BankEntry, BankHead, picture_side_px, storage_for, write_bank
 from aih_builder.sources.licences import MAX_BYTES
 from aih_builder.sources.pools import split_of
 
@@ -33,7 +32,9 @@ log = logging.getLogger(__name__)
 _SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
 _SMALLEST_BOX_PX = 32  # of a hand's longer side
 _HAND = 128  # coverage from which on a pixel belongs to the hand
-_KEYS = {"side", "joints_px", "visible", "cam_joints_m", "K_px", "skin_tone", "annotation"}
+_SHAPES = {"joints_px": (21, 2), "visible": (21,), "cam_joints_m": (21, 3), "K_px": (3, 3)}
+_CHOICES = {"side": SIDES, "skin_tone": range(1, 11), "annotation": ("human", "machine", "")}
+_KEYS = {*_SHAPES, *_CHOICES}
 
 
 def build_photo_bank(path: Path, photos: "PhotoFolder", licence: str) -> tuple[int, Counter[str]]:
@@ -64,9 +65,13 @@ class PhotoFolder(NamedTuple):
 
     folder: Path
     core_px: int  # side of the part of a picture that fills an image at scale 1
-    size_px: int  # side of a picture
     factor: float  # side of the core / longer side of the hand's box
     side: int | None = None  # of pictures that do not tell
+
+    @property
+    def size_px(self) -> int:
+        """Side of a picture."""
+        return picture_side_px(self.core_px)
 
     def names(self) -> list[Path]:
         """The pictures below images/, sorted. Raises ConfigError where there are none."""
@@ -140,23 +145,25 @@ class PhotoFolder(NamedTuple):
         if not path.is_file():
             return {}
         try:
-            content = json.loads(_read(path))
-            if not isinstance(content, dict) or content.keys() - _KEYS:
-                raise ValueError(f"expected a mapping of {', '.join(sorted(_KEYS))}")
-            shapes = {"joints_px": (21, 2), "visible": (21,), "cam_joints_m": (21, 3), "K_px": (3, 3)}
-            known = {key: value for key, value in content.items() if key not in shapes}
-            for key, shape in shapes.items():
-                if content.get(key) is not None:
-                    known[key] = _array(key, content[key], shape)
-            if "cam_joints_m" in known and "K_px" not in known:
-                raise ValueError("cam_joints_m needs K_px, the camera that it belongs to")
-            choices = {"side": SIDES, "skin_tone": range(1, 11), "annotation": ("human", "machine", "")}
-            for key, allowed in choices.items():
-                if key in known and known[key] not in allowed:
-                    raise ValueError(f"{key} is {known[key]!r}, expected one of {', '.join(map(str, allowed))}")
+            return _parsed(json.loads(_read(path)))
         except (ValueError, TypeError, RecursionError) as error:
             raise AssetError(f"{path}: {error}.") from error
-        return known
+
+
+def _parsed(content: Any) -> dict[str, Any]:
+    """What a joints file says, checked. Raises ValueError or TypeError."""
+    if not isinstance(content, dict) or content.keys() - _KEYS:
+        raise ValueError(f"expected a mapping of {', '.join(sorted(_KEYS))}")
+    known = {key: value for key, value in content.items() if key not in _SHAPES}
+    for key, shape in _SHAPES.items():
+        if content.get(key) is not None:
+            known[key] = _array(key, content[key], shape)
+    if "cam_joints_m" in known and "K_px" not in known:
+        raise ValueError("cam_joints_m needs K_px, the camera that it belongs to")
+    for key, allowed in _CHOICES.items():
+        if key in known and known[key] not in allowed:
+            raise ValueError(f"{key} is {known[key]!r}, expected one of {', '.join(map(str, allowed))}")
+    return known
 
 
 def _read(path: Path) -> bytes:
@@ -188,8 +195,9 @@ def _crop(image: ImageU8, scale: float, centre_px: Array, size_px: int) -> tuple
     zoom = np.array([width / image.shape[1], height / image.shape[0]])
     left, top = (np.floor((centre_px + 0.5) * zoom - 0.5 - (size_px - 1) / 2 + 0.5)).astype(int).tolist()
     before, after = (max(0, -top), max(0, -left)), (max(0, top + size_px - height), max(0, left + size_px - width))
-    padded = cv2.copyMakeBorder(small, before[0], after[0], before[1], after[1], cv2.BORDER_REPLICATE)
-    square = padded[top + before[0] :, left + before[1] :][:size_px, :size_px]
+    square = padded(small, before[0], after[0], before[1], after[1])[top + before[0] :, left + before[1] :][
+        :size_px, :size_px
+    ]
     to_px = np.array([[zoom[0], 0.0, 0.5 * zoom[0] - 0.5 - left], [0.0, zoom[1], 0.5 * zoom[1] - 0.5 - top]])
     return np.ascontiguousarray(square), to_px
 
@@ -199,22 +207,22 @@ def _outside(shape_hw: tuple[int, ...], to_px: Array, size_px: int) -> Array:
     pixels = np.arange(size_px)
     y, x = ((pixels - to_px[i, 2]) / to_px[i, i] for i in (1, 0))
     beyond_y, beyond_x = ((p < -0.5) | (p > side - 0.5) for p, side in zip((y, x), shape_hw, strict=True))
-    return beyond_y[:, None] | beyond_x[None, :]
+    return np.logical_or.outer(beyond_y, beyond_x)
 
 
 def _place(name: Path, entry_id: str) -> tuple[Split, str]:
     folders = name.parts[:-1]
     groups = [part for part in folders if part not in SIDES and part not in SPLITS]
     source = "/".join(groups) or entry_id
-    split: Split = next((split for split in SPLITS if split in folders), split_of(source))
-    return split, source
+    named: list[Split] = [split for split in SPLITS if split in folders]
+    return named[0] if named else split_of(source), source
 
 
 def _joints(known: dict[str, Any], to_px: Array) -> dict[str, Any]:
     """The fields of an entry that have to do with joints, moved into the crop."""
     points = known.get("joints_px", np.full((21, 2), np.nan))
     points_m = known.get("cam_joints_m", np.full((21, 3), np.nan))
-    K_px = np.zeros((3, 3))
+    K_px: Array = np.zeros((3, 3))
     if "K_px" in known:
         K_px = np.concatenate([to_px, [[0.0, 0.0, 1.0]]]) @ known["K_px"]
         projected = (K_px[None, :2] * points_m[:, None]).sum(axis=2) / points_m[:, 2:]

@@ -11,7 +11,7 @@ from aih_builder.imaging import ImageU8, box_of, to_u8, warped
 from aih_builder.synth.renderers.base import AMODAL_ALPHA
 
 _SOLID = 250  # alpha from which on a pixel shows nothing of what was behind the hand
-_LOOK_PX = 3  # how far the colour of an edge pixel is looked for inside the hand
+_LOOK_PX = 6  # how far the colour of an edge pixel is looked for inside the hand
 
 NO_GAIN = np.tile(np.arange(256, dtype=np.uint8), (3, 1))
 

@@ -11,15 +11,12 @@ from aih_builder.identity import SPLITS, Split, bank_index
 from aih_builder.imaging import feathered
 from aih_builder.invariants import require
 from aih_builder.sample import SIDES
-from aih_builder.sources.bank import BankEntry, BankHead, storage_for, write_bank
+from aih_builder.sources.bank import MARGIN, BankEntry, BankHead, picture_side_px, storage_for, write_bank
 from aih_builder.synth.assets import Assets
 from aih_builder.synth.engine import MAX_ATTEMPTS, Tally
 from aih_builder.synth.render import Design, RenderEngine
 from aih_builder.synth.renderers.base import Renderer
 
-# Side of a picture / side of its core. Turned, shrunk and shifted as far as the defaults go, an image then ends before
-# the mirror image of the hand beyond the picture's border.
-_MARGIN = 1.5
 _MOST_LICENCE_BYTES = 32  # one of a background must fit beside it
 
 
@@ -33,7 +30,7 @@ def build_rendered_bank(path: Path, manifest: Manifest, assets: Assets, renderer
     if build is None:
         raise ConfigError(f"pools.bank: names the file {manifest.pools.bank.path}; there is nothing to render.")
     core_px = manifest.image_size_px
-    size_px = 2 * round(core_px * _MARGIN / 2)
+    size_px = picture_side_px(core_px)
     counts = build.per_split
     total = sum(counts.of(split) for split in SPLITS)
     if total == 0:
@@ -45,7 +42,11 @@ def build_rendered_bank(path: Path, manifest: Manifest, assets: Assets, renderer
             f"pools.bank.build: textures and backgrounds have the licences {', '.join(licences)}, too many for one "
             f"bank ({_MOST_LICENCE_BYTES} bytes). Use fewer sources."
         )
-    provenance = {"renderer": renderer.description(), "seed": manifest.seed, "per_split": counts.model_dump()}
+    provenance = {
+        "renderer": renderer.description().split()[0],
+        "seed": manifest.seed,
+        "per_split": counts.model_dump(),
+    }
     head = BankHead(
         size_px=size_px,
         core_px=core_px,
@@ -60,7 +61,7 @@ def build_rendered_bank(path: Path, manifest: Manifest, assets: Assets, renderer
 def _for_pictures(manifest: Manifest, size_px: int) -> Manifest:
     """The same scenes on a wider, centred crop."""
     camera = manifest.camera
-    wider = camera.model_copy(update={"framing_factor": camera.framing_factor * _MARGIN, "framing_jitter": 0.0})
+    wider = camera.model_copy(update={"framing_factor": camera.framing_factor * MARGIN, "framing_jitter": 0.0})
     return manifest.model_copy(update={"camera": wider, "image_size_px": size_px, "fields": ()})
 
 
