@@ -118,10 +118,18 @@ def feathered(alpha: ImageU8) -> ImageU8:
 def warped(image: ImageU8, affine_px: NDArray[np.floating], size_px: int, *, border: str = "black") -> ImageU8:
     """An image (h, w, C) moved by an affine (2, 3), pixel centres at integers: (size_px, size_px, C), bilinear.
 
-    border is what lies outside: "black" (0) or "reflect".
+    An image that shrinks to less than 2/3 is averaged over what a pixel covers. border is what lies outside: "black"
+    (0) or "reflect".
     """
+    zoom = float(np.sqrt(abs(affine_px[0, 0] * affine_px[1, 1] - affine_px[0, 1] * affine_px[1, 0])))
+    finer = max(1, round(1 / zoom))  # samples along a pixel's side
+    grid = affine_px * finer
+    grid[:, 2] += (finer - 1) / 2
+    side = size_px * finer
     mode = cv2.BORDER_REFLECT_101 if border == "reflect" else cv2.BORDER_CONSTANT
-    moved = cv2.warpAffine(image, affine_px, (size_px, size_px), flags=cv2.INTER_LINEAR, borderMode=mode)
+    moved = cv2.warpAffine(image, grid, (side, side), flags=cv2.INTER_LINEAR, borderMode=mode)
+    if finer > 1:
+        moved = cv2.resize(moved, (size_px, size_px), interpolation=cv2.INTER_AREA)
     return moved.astype(np.uint8, copy=False)
 
 

@@ -80,9 +80,13 @@ def _targets(s: Sample) -> Iterator[str]:
             yield f"{SIDES[target]} target: M_D or M_R leaves changed_mask"
         if outside := np.count_nonzero(differs(s.image_rgb, s.target_rgb[target]) & ~changed):
             yield f"{SIDES[target]} target: {outside} pixels differ from the image outside changed_mask"
-        reach = RENDER_REACH_PX if s.engine == "render" else SYNC_REACH_PX
+        reach = _reach_px(s)
         if (changed & ~grown(s.amodal_mask[1 - target], reach)).any():
             yield f"{SIDES[target]} target: changed_mask reaches over {reach} px beyond the other hand"
+
+
+def _reach_px(s: Sample) -> int:
+    return RENDER_REACH_PX if s.engine == "render" else SYNC_REACH_PX
 
 
 def _undefined(s: Sample) -> Iterator[str]:
@@ -150,7 +154,7 @@ def _target_shows_background(s: Sample, background_rgb: Array) -> Iterator[str]:
     comes nearer to it than the image does, which shows the other hand there.
     """
     for target in np.flatnonzero(s.target_valid).tolist():
-        uncovered = hdr_masks(s, target).M_R & ~grown(s.amodal_mask[target], 1)
+        uncovered = hdr_masks(s, target).M_R & ~grown(s.amodal_mask[target], _reach_px(s))
         drift = departure(s.target_rgb[target], background_rgb, uncovered)
         hand = departure(s.image_rgb, background_rgb, uncovered)
         if drift.pixels >= MIN_HAND_PIXELS and drift.mean > max(MAX_BACKGROUND_DRIFT, hand.mean / 2):

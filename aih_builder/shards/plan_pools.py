@@ -22,7 +22,7 @@ from aih_builder.synth.renderers.backends import RENDERERS, resolve
 
 log = logging.getLogger(__name__)
 
-_LEAST_ZOOM, _MOST_ZOOM = 0.5, 2.0  # side of an image / side of a picture's core: beyond, pictures alias or blur
+_LEAST_ZOOM, _MOST_ZOOM = 0.1, 2.0  # side of an image / side of a picture's core
 
 
 def require_pools(manifest: Manifest, textures: TextureSource, backgrounds: BackgroundPool) -> None:

@@ -17,6 +17,7 @@ from aih_builder.synth.engine import MAX_ATTEMPTS, Tally
 from aih_builder.synth.render import Design, RenderEngine
 from aih_builder.synth.renderers.base import Renderer
 
+_LEAST_CORE_PX = 256  # of a coarser picture, a warped mask is too far from the mesh (IoU below 0.98)
 _MOST_LICENCE_BYTES = 32  # one of a background must fit beside it
 
 
@@ -29,7 +30,7 @@ def build_rendered_bank(path: Path, manifest: Manifest, assets: Assets, renderer
     build = manifest.pools.bank.build
     if build is None:
         raise ConfigError(f"pools.bank: names the file {manifest.pools.bank.path}; there is nothing to render.")
-    core_px = manifest.image_size_px
+    core_px = max(manifest.image_size_px, _LEAST_CORE_PX)
     size_px = picture_side_px(core_px)
     counts = build.per_split
     total = sum(counts.of(split) for split in SPLITS)
