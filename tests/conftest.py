@@ -31,6 +31,17 @@ def small_dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def both_dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished dataset of small_both_manifest(): nine samples of each engine in ten shards."""
+    from aih_builder import generate
+    from tests.builders import small_both_manifest
+
+    folder = tmp_path_factory.mktemp("both") / "dataset"
+    generate(small_both_manifest(), folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
 def samples(small_dataset: Path) -> "list[Sample]":
     """Its samples."""
     from aih_builder import open_dataset

@@ -28,6 +28,7 @@ from aih_builder.synth.renderers.rasterize import silhouette
 MIN_MASK_IOU = 0.98  # amodal mask against the mesh that the stored parameters give
 MAX_JOINT_ERROR_M = 2e-6  # float32 steps at 1 m, a few of them
 _WORTH_COMPARING_PX = 64
+_BORDERLINE_PX = 8  # so many pixels of a small hand may be covered by one half, and fall either way
 
 
 class Problem(NamedTuple):
@@ -97,6 +98,7 @@ def check_shard(folder: Path, shard: Shard) -> tuple[int, list[Problem]]:
             remedy = "delete it and run `aih generate` again"
             return 0, [problem(f"sha256 is {found[:12]}, recorded is {wanted[:12]}; {remedy}")]
         reader, hands = ShardReader(folder / shard.file), _hands(plan)
+        bank = Bank(plan.bank_file) if plan.bank_file is not None and shard.engine == "sync" else None
     except AihError as error:
         return 0, [problem(str(error))]
     problems = [problem(text) for text in _check_head(plan, shard, reader)]
@@ -108,6 +110,8 @@ def check_shard(folder: Path, shard: Shard) -> tuple[int, list[Problem]]:
             continue
         with np.errstate(all="ignore"):  # damaged numbers may overflow; what comes of it is reported
             texts = [*violations(sample), *_against_plan(sample, plan, shard), *_against_mesh(sample, hands)]
+        if sample.engine == "sync" and bank is not None:
+            texts += _against_bank(sample, bank)
         problems += [problem(text, i) for text in texts]
     return len(reader), problems
 
@@ -208,6 +212,22 @@ def _against_plan(sample: Sample, plan: Plan, shard: Shard) -> Iterator[str]:
             yield "an AIH-Sync sample lacks its target"
 
 
+def _against_bank(sample: Sample, bank: Bank) -> Iterator[str]:
+    """What an AIH-Sync sample knows of its hands must be what the bank knows of their pictures."""
+    ids = sample.pose_id.split("+")
+    if len(ids) != 2 or any(entry_id not in bank.numbers for entry_id in ids):
+        yield f"its pictures {sample.pose_id} are not in the bank"
+        return
+    for hand, entry_id in enumerate(ids):
+        number = bank.numbers[entry_id]
+        if bank.sides[number] != hand or bank.splits[number] != sample.split:
+            yield f"{SIDES[hand]} hand: picture {entry_id} is of another hand or split"
+        entry = bank.entry(number)
+        for name in ("joint2d_valid", "joint3d_valid", "joint_visible_valid", "pose_valid"):
+            if not np.array_equal(getattr(sample, name)[hand], getattr(entry, name)):
+                yield f"{SIDES[hand]} hand: {name} is not that of its picture {entry_id}"
+
+
 def _against_mesh(sample: Sample, hands: Hands) -> Iterator[str]:
     """Masks and joints must be those of the mesh that the stored pose, betas and translation give."""
     for i, (model, surface) in enumerate(zip(*hands, strict=True)):
@@ -225,6 +245,7 @@ def _against_mesh(sample: Sample, hands: Hands) -> Iterator[str]:
         mesh = silhouette(positions_m, surface.faces, sample.K_px[i].astype(np.float64), size_px)
         mask = sample.amodal_mask[i]
         union = int((mesh | mask).sum())
-        iou = int((mesh & mask).sum()) / max(union, 1)
-        if union >= _WORTH_COMPARING_PX and iou < MIN_MASK_IOU:
+        apart = int((mesh ^ mask).sum())
+        iou = 1 - apart / max(union, 1)
+        if union >= _WORTH_COMPARING_PX and iou < MIN_MASK_IOU and apart > _BORDERLINE_PX:
             yield f"{model.side} hand: amodal mask and projected mesh agree to IoU {iou:.3f}, expected {MIN_MASK_IOU}"

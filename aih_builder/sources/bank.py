@@ -194,8 +194,10 @@ class Bank:
             self.sides = self._arrays["side"].tolist()
             self.splits = [value.decode() for value in self._arrays["split"]]
             self.tones = self._arrays["skin_tone"].tolist()
+            ids = [value.decode() for value in self._arrays["entry_id"]]
         except DAMAGE as error:
             raise AssetError(f"{path}: not a readable bank ({error}). {_REMEDY}") from error
+        self.numbers = {entry_id: i for i, entry_id in enumerate(ids)}
         self._pools: dict[tuple[str, int, int], list[int]] = {}
         for i, (split, side, tone) in enumerate(zip(self.splits, self.sides, self.tones, strict=True)):
             for of_tone in {0, tone}:

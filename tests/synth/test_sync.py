@@ -10,6 +10,7 @@ from aih_builder.config import Affine
 from aih_builder.errors import ConfigError, GenerationError
 from aih_builder.geometry import project
 from aih_builder.identity import SampleName, index_of
+from aih_builder.imaging import shrunk
 from aih_builder.sample import hdr_masks
 from aih_builder.shards.plan import Plan, make_plan
 from aih_builder.shards.tasks import engine_for
@@ -142,8 +143,8 @@ def test_val_and_test_keep_their_colours_and_train_does_not(engine: Engine, bank
             mask = s.amodal_mask[1 - s.target_hand]
             if mask[[0, -1]].any() or mask[:, [0, -1]].any():  # cut by the frame: another mean
                 continue
-            now = s.image_rgb[s.visible_mask[1 - s.target_hand]].mean(axis=0)
-            then = source.rgba[source.rgba[..., 3] >= 128][:, :3].mean(axis=0)
+            now = s.image_rgb[shrunk(mask, 2)].mean(axis=0)
+            then = source.rgba[shrunk(source.rgba[..., 3] >= 128, 4)][:, :3].mean(axis=0)
             found.append(now / then)
     assert np.abs(np.log(ratios["train"])).mean() > 0.05
     for split in ("val", "test"):
