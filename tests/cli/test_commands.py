@@ -175,8 +175,8 @@ def test_info_adds_up(small_dataset: Path) -> None:
     assert told["counts"] == {"render": {"train": 5, "val": 2, "test": 2}}
     assert told["kib_per_sample"] == round(sum(path.stat().st_size for path in shards) / 1024 / 9, 1)
     assert told["licences"] == ["CC0-1.0"]
-    assert sum(told["occlusion"]["histogram_0_0.05_0.2_0.4_0.8_1"]) == pytest.approx(1, abs=0.01)
-    assert told["ms_per_sample"].keys() >= {"render", "compose"}
+    assert sum(told["render_occlusion"]["target_0_0.05_0.2_0.4_0.8_1"]) == pytest.approx(1, abs=0.01)
+    assert told["render_ms_per_sample"].keys() >= {"render", "compose"}
     assert "kib per sample" in aih("info", small_dataset).stdout
 
 
