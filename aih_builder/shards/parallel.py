@@ -6,10 +6,11 @@ import threading
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from multiprocessing import resource_tracker
 from typing import TypeVar
 
+import psutil
 from joblib.externals.loky.process_executor import BrokenProcessPool, ProcessPoolExecutor
 
 from aih_builder.errors import GenerationError
@@ -19,6 +20,7 @@ _Result = TypeVar("_Result")
 
 _ONE_THREAD = {f"{pool}_NUM_THREADS": "1" for pool in ("OMP", "OPENBLAS", "MKL", "NUMEXPR", "VECLIB", "NUMBA")}
 _WATCH_S = 1.0
+_number = 0
 _ASKS_TO_STOP = {signal.SIGINT, signal.SIGTERM, signal.SIGALRM}  # the last is the command's own reminder of the others
 
 
@@ -68,8 +70,26 @@ def _started(executor: ProcessPoolExecutor, task: Callable[[_Item], _Result], it
     return future
 
 
+def worker_number() -> int:
+    """Which of its siblings this worker is, for the choice of a device; 0 outside of run_tasks' workers."""
+    return _number
+
+
+def _rank(parent: int) -> int:
+    """How many of the parent's processes are older than this one. They are there: one is started after the other."""
+    me = psutil.Process()
+    older = 0
+    with suppress(psutil.Error):  # the parent is gone
+        for process in psutil.Process(parent).children():
+            with suppress(psutil.Error):  # so is this one
+                older += (process.create_time(), process.pid) < (me.create_time(), me.pid)
+    return older
+
+
 def _follow(parent: int) -> None:
-    """End this worker soon after its parent, should that be killed."""
+    """Learn this worker's number, and end soon after the parent, should that be killed."""
+    global _number
+    _number = _rank(parent)
 
     def watch() -> None:
         while os.getppid() == parent:

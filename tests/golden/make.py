@@ -6,21 +6,25 @@ from pathlib import Path
 import numpy as np
 
 from aih_builder import Sample
-from aih_builder.identity import SampleName, index_of
+from aih_builder.identity import ENGINE_NAMES, SampleName, index_of
 from aih_builder.imaging import encode_png
 from aih_builder.shards.plan import make_plan
 from aih_builder.shards.tasks import make_sample
-from tests.builders import small_manifest
+from tests.builders import small_both_manifest
 
 FOLDER = Path(__file__).parent
-NUMBERS = (0, 1, 2, 3)
+NAMES = tuple(f"{engine}_{number}" for engine in ENGINE_NAMES for number in range(4))
 
 
-def golden_samples() -> list[Sample]:
-    """The samples that are compared: the first of the small manifest's train split."""
+def golden_samples() -> dict[str, Sample]:
+    """The samples that are compared: the first of each engine's train split in the small manifest."""
     with tempfile.TemporaryDirectory() as folder:
-        plan = make_plan(small_manifest(), Path(folder) / "dataset")
-        return [make_sample(plan, index_of(SampleName("render", "train", k))) for k in NUMBERS]
+        plan = make_plan(small_both_manifest(renderer="numba"), Path(folder) / "dataset")
+        return {
+            f"{engine}_{number}": make_sample(plan, index_of(SampleName(engine, "train", number)))
+            for engine in ENGINE_NAMES
+            for number in range(4)
+        }
 
 
 def picture(sample: Sample) -> np.ndarray:
@@ -32,5 +36,5 @@ def picture(sample: Sample) -> np.ndarray:
 
 
 if __name__ == "__main__":
-    for number, sample in zip(NUMBERS, golden_samples(), strict=True):
-        (FOLDER / f"render_{number}.png").write_bytes(encode_png(picture(sample)))
+    for name, sample in golden_samples().items():
+        (FOLDER / f"{name}.png").write_bytes(encode_png(picture(sample)))

@@ -5,20 +5,20 @@ import pytest
 
 from aih_builder import Sample
 from aih_builder.imaging import read_image
-from tests.golden.make import FOLDER, NUMBERS, golden_samples, picture
+from tests.golden.make import FOLDER, NAMES, golden_samples, picture
 
 
 @pytest.fixture(scope="module")
-def made() -> dict[int, Sample]:
-    return dict(zip(NUMBERS, golden_samples(), strict=True))
+def made() -> dict[str, Sample]:
+    return golden_samples()
 
 
-@pytest.mark.parametrize("number", NUMBERS)
-def test_a_sample_is_the_one_it_was(made: dict[int, Sample], number: int) -> None:
+@pytest.mark.parametrize("name", NAMES)
+def test_a_sample_is_the_one_it_was(made: dict[str, Sample], name: str) -> None:
     """After a change that is meant to change it: python -m tests.golden.make, and look at the pictures."""
-    sample = made[number]
+    sample = made[name]
     width = sample.image_rgb.shape[1]
-    was, now = read_image(FOLDER / f"render_{number}.png"), picture(sample)
+    was, now = read_image(FOLDER / f"{name}.png"), picture(sample)
     colour = np.abs(was[:, : 3 * width].astype(int) - now[:, : 3 * width])
     assert colour.mean() < 0.2
     assert (colour > 8).mean() < 0.002

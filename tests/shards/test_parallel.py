@@ -11,7 +11,7 @@ import pytest
 from joblib.externals.loky.process_executor import _ExecutorManagerThread
 
 from aih_builder.errors import ConfigError, GenerationError
-from aih_builder.shards.parallel import run_tasks
+from aih_builder.shards.parallel import run_tasks, worker_number
 from tests.cli_runs import ROOT, environment, wait_until
 
 
@@ -56,6 +56,19 @@ def test_every_item_is_done_once(jobs: int) -> None:
     assert len(pids) <= jobs
 
 
+def numbered(_: int) -> tuple[int, int]:
+    time.sleep(0.3)  # until all workers are there
+    return os.getpid(), worker_number()
+
+
+def test_workers_have_numbers_of_their_own_without_a_gap() -> None:
+    """Devices are shared out by them: each of three devices gets one of three workers."""
+    found = dict(dict(run_tasks(numbered, range(9), 3)).values())
+    assert len(found) == 3
+    assert {number % 3 for number in found.values()} == {0, 1, 2}
+    assert dict(run_tasks(numbered, [0], 1)) == {0: (os.getpid(), 0)}
+
+
 def test_no_items_need_no_process() -> None:
     assert list(run_tasks(square, [], 4)) == []
 
@@ -71,7 +84,7 @@ def test_a_worker_has_one_thread_for_each_library() -> None:
 FRESH = """
 import signal
 from tests.shards.test_parallel import leaves_interrupts
-from aih_builder.shards.parallel import run_tasks
+from aih_builder.shards.parallel import run_tasks, worker_number
 
 print(sorted({result for _, result in run_tasks(leaves_interrupts, range(4), 4)}))
 print(signal.pthread_sigmask(signal.SIG_BLOCK, set()))
@@ -136,7 +149,7 @@ ORPHANS = """
 import os, sys, time
 from functools import partial
 from tests.shards.test_parallel import wait_long
-from aih_builder.shards.parallel import run_tasks
+from aih_builder.shards.parallel import run_tasks, worker_number
 
 for _, pid in run_tasks(wait_long, range(9), 2):
     print(pid, flush=True)
@@ -157,7 +170,7 @@ def test_workers_end_soon_after_their_parent_is_killed() -> None:
 
 
 SCRIPT = """
-from aih_builder.shards.parallel import run_tasks
+from aih_builder.shards.parallel import run_tasks, worker_number
 
 print("once")
 
