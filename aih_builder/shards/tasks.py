@@ -64,7 +64,7 @@ def engine_for(plan: Plan, name: EngineName) -> Engine:
                 "Run where that renderer is installed."
             )
         assets = load_assets(plan.manifest, plan.cache, plan.backgrounds)
-        _engines[key] = ENGINES[name](plan.manifest, assets, RENDERERS[plan.renderer]())
+        _engines[key] = ENGINES[name](plan.manifest, assets, RENDERERS[plan.renderer](0))
     return _engines[key]
 
 

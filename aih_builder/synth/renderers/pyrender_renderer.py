@@ -1,0 +1,198 @@
+"""The renderer for GPUs: pyrender on EGL. Mesa's software OpenGL will do, too."""
+
+from dataclasses import replace
+from importlib.metadata import version
+from typing import TYPE_CHECKING, NamedTuple, final
+
+import numpy as np
+
+from aih_builder.synth.byte_cache import ByteCache
+from aih_builder.synth.renderers.base import HandDraw, Layer, Renderer, RenderRequest
+from aih_builder.synth.renderers.gl_context import process_context
+from aih_builder.synth.renderers.gl_resolve import (
+    VERTEX_FLOATS,
+    Frustum,
+    classify,
+    clip_matrix,
+    frustum,
+    pack_vertices,
+    resolve,
+    resolve_normals,
+)
+from aih_builder.synth.renderers.samples import ORDER
+from aih_builder.synth.renderers.shade import level_of_detail, texture_pyramid
+
+if TYPE_CHECKING:
+    import pyrender
+
+    from aih_builder.synth.renderers.gl_textures import GpuPyramid, KindMap
+    from aih_builder.synth.renderers.hand_pass import Drawing
+
+_PYRAMID_BYTES = 256 * 2**20  # about 4 MB each at 512 px
+_MESH_BYTES = 16 * 2**20  # about 0.2 MB each
+
+
+class _Mesh(NamedTuple):
+    """A topology on the GPU. It keeps the arrays that it is known by, so that no others can take their place."""
+
+    faces: np.ndarray
+    uv: np.ndarray
+    node: "pyrender.Node"
+    vertices: np.ndarray  # (R, VERTEX_FLOATS) float32, as last uploaded
+
+
+class _Samples(NamedTuple):
+    """One hand, drawn: its box of h x w pixels with S x S samples each."""
+
+    near: np.ndarray  # (S h, S w) 1/z
+    kinds: np.ndarray  # (h, w)
+    drawing: "Drawing"  # at pixel centres
+    sparse: "Drawing | None"  # of pixels of which every sample is shown
+
+
+@final
+class PyrenderRenderer(Renderer):
+    """A persistent scene with one mesh per topology; poses update its vertices in place.
+
+    At 3 x 3 samples per pixel a hand is drawn three times: depth of all samples, colour at pixel centres, and colour
+    of every sample of those pixels that show an edge.
+    """
+
+    def __init__(self, worker: int = 0) -> None:
+        """Take part in this process's OpenGL context. Raises ConfigError where there can be none."""
+        self._context = process_context(worker)
+        self._context.make_current()
+        import pyrender
+
+        from aih_builder.synth.renderers.hand_pass import ClipCamera, HandPass
+
+        self._pass = HandPass()
+        self._camera = ClipCamera()
+        self._scene = pyrender.Scene(bg_color=np.zeros(4))
+        self._scene.add_node(pyrender.Node(camera=self._camera))
+        self._meshes: ByteCache[_Mesh] = ByteCache(
+            _MESH_BYTES, lambda mesh: mesh.vertices.nbytes + mesh.faces.nbytes, lambda mesh: self._drop(mesh)
+        )
+        self._pyramids: ByteCache[GpuPyramid] = ByteCache(
+            _PYRAMID_BYTES, lambda pyramid: pyramid.n_bytes, lambda pyramid: pyramid.free()
+        )
+        self._kind_map: KindMap | None = None
+
+    def description(self) -> str:
+        """See Renderer.description."""
+        return f"pyrender {version('pyrender-maintained')}, {self._context.renderer}, OpenGL {self._context.version}"
+
+    def render(self, request: RenderRequest) -> tuple[Layer | None, Layer | None]:
+        """See Renderer.render. Raises ConfigError where the device cannot draw that many samples or lights."""
+        self._context.make_current()
+        right, left = (None if hand is None else self._layer(request, hand) for hand in request.hands)
+        return right, left
+
+    def _layer(self, request: RenderRequest, hand: HandDraw) -> Layer:
+        size = request.size_px
+        rgba, depth_m = np.zeros((size, size, 4), np.uint8), np.zeros((size, size), np.float32)
+        normal = np.zeros((size, size, 3), np.int8) if request.with_normals else None
+        seen = frustum(hand.positions_m, request.K_px, size)
+        if seen is not None:
+            mesh = self._posed(hand)
+            mesh.node.mesh.is_visible = True
+            samples = self._samples(request, hand, seen)
+            left, top = seen.box_px[:2]
+            order = ORDER[request.supersamples]
+            every = None if samples.sparse is None else samples.sparse.rgba
+            centre = samples.drawing.rgba
+            resolve(
+                samples.near, samples.kinds, centre, centre if every is None else every, order, left, top, rgba, depth_m
+            )
+            if normal is not None:
+                self._normals(request, samples, seen, normal)
+            mesh.node.mesh.is_visible = False
+        return Layer(rgba, depth_m, normal)
+
+    def _samples(self, request: RenderRequest, hand: HandDraw, seen: Frustum) -> _Samples:
+        from aih_builder.synth.renderers.hand_pass import Drawing
+
+        size, fine = request.size_px, request.supersamples
+        left, top, width, height = seen.box_px
+        depth = np.empty((fine * height, fine * width), np.float32)
+        centres = Drawing(
+            side=size,
+            box=seen.box_px,
+            lights=request.lights,
+            pyramid=self._pyramid(hand),
+            level_of_detail=level_of_detail(request, hand),
+            rgba=np.empty((height, width, 4), np.uint8),
+            depth=depth if fine == 1 else None,
+        )
+        whole = replace(
+            centres,
+            side=fine * size,
+            box=(fine * left, fine * top, fine * width, fine * height),
+            per_pixel=fine,
+            rgba=None,
+            depth=depth,
+        )
+        if fine > 1:
+            self._draw(request, seen, whole)
+        self._draw(request, seen, centres)
+        kinds = np.empty((height, width), np.uint8)
+        if not classify(depth, seen.near_m, seen.far_m, centres.rgba, kinds):
+            return _Samples(depth, kinds, centres, None)
+        kind_map = self._kinds(size)
+        kind_map.upload(kinds, left, top)
+        sparse = replace(whole, kinds=kind_map, rgba=np.empty((fine * height, fine * width, 4), np.uint8), depth=None)
+        self._draw(request, seen, sparse)
+        return _Samples(depth, kinds, centres, sparse)
+
+    def _normals(self, request: RenderRequest, samples: _Samples, seen: Frustum, normal: np.ndarray) -> None:
+        from aih_builder.synth.renderers.hand_pass import NORMAL
+
+        drawn = []
+        for drawing in (samples.drawing, samples.sparse):
+            if drawing is not None and drawing.rgba is not None:
+                drawn.append(np.empty_like(drawing.rgba))
+                self._draw(request, seen, replace(drawing, wanted=NORMAL, rgba=drawn[-1], depth=None))
+        left, top = seen.box_px[:2]
+        order = ORDER[request.supersamples]
+        resolve_normals(samples.near, samples.kinds, drawn[0], drawn[-1], order, left, top, normal)
+
+    def _draw(self, request: RenderRequest, seen: Frustum, drawing: "Drawing") -> None:
+        self._camera.matrix = clip_matrix(request.K_px, request.size_px, drawing.per_pixel, seen.near_m, seen.far_m)
+        self._pass.draw(self._scene, drawing)
+
+    def _posed(self, hand: HandDraw) -> _Mesh:
+        """The mesh of a hand's topology, in its pose."""
+        mesh = self._meshes.get((id(hand.faces), id(hand.uv)), lambda: self._new_mesh(hand))
+        pack_vertices(hand, mesh.vertices)
+        self._pass.upload(mesh.node.mesh.primitives[0], mesh.vertices)
+        return mesh
+
+    def _new_mesh(self, hand: HandDraw) -> _Mesh:
+        import pyrender
+
+        primitive = pyrender.Primitive(hand.positions_m, hand.normals, hand.tangents, hand.uv, indices=hand.faces)
+        node = pyrender.Node(mesh=pyrender.Mesh([primitive], is_visible=False))
+        self._scene.add_node(node)
+        return _Mesh(hand.faces, hand.uv, node, np.empty((len(hand.uv), VERTEX_FLOATS), np.float32))
+
+    def _drop(self, mesh: _Mesh) -> None:
+        """Take a mesh out of the scene: pyrender frees its buffers before it draws again."""
+        self._scene.remove_node(mesh.node)
+
+    def _pyramid(self, hand: HandDraw) -> "GpuPyramid":
+        from aih_builder.synth.renderers.gl_textures import GpuPyramid
+
+        texture = hand.texture
+        return self._pyramids.get(
+            (texture.id, hand.side),
+            lambda: GpuPyramid(*texture_pyramid(texture.albedo_rgb[hand.side], texture.normal_rgb, texture.roughness)),
+        )
+
+    def _kinds(self, size_px: int) -> "KindMap":
+        from aih_builder.synth.renderers.gl_textures import KindMap
+
+        if self._kind_map is None or self._kind_map.size_px != size_px:
+            if self._kind_map is not None:
+                self._kind_map.free()
+            self._kind_map = KindMap(size_px)
+        return self._kind_map
