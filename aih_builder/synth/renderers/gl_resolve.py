@@ -15,6 +15,7 @@ NOTHING, CENTRE, EVERY = 0, 1, 2  # which samples of a pixel are shaded
 
 _NEAREST_M = 1e-3  # what is nearer to the camera's plane is not drawn
 _PLANE_MARGIN = 1e-3  # of the hand's extent in depth
+_DEPTH_SLACK = np.float32(1e-6)  # of the hand's extent: a surface drawn again may differ by a rounding
 
 
 class Frustum(NamedTuple):
@@ -69,38 +70,38 @@ def clip_matrix(K_px: FloatArray, size_px: int, per_pixel: int, near_m: float, f
 
 
 @compiled
-def classify(depth, near_m, far_m, centre_rgba, kinds):
+def classify(depth, near_m, far_m, centre_rgba, near, kinds):
     """Decide which samples of each pixel are shaded; returns whether any pixel needs every one.
 
-    depth (S h, S w) is OpenGL's, 1 where nothing is; it becomes 1/z, 0 where nothing is. centre_rgba (h, w, 4) is the
-    colour at pixel centres. Fills kinds (h, w).
+    depth (S h, S w) is OpenGL's, 1 where nothing is; it becomes the greatest depth at which a sample is still to be
+    shaded, 0 where it is not. centre_rgba (h, w, 4) is the colour at pixel centres. Fills near (S h, S w) with 1/z, 0
+    where nothing is, and kinds (h, w).
     """
     height, width = kinds.shape
     step = depth.shape[0] // height
     nearest, fall = 1.0 / near_m, 1.0 / near_m - 1.0 / far_m
     for i in range(depth.shape[0]):
         for j in range(depth.shape[1]):
-            depth[i, j] = np.float32(nearest - depth[i, j] * fall) if depth[i, j] < 1.0 else np.float32(0.0)
+            near[i, j] = np.float32(nearest - depth[i, j] * fall) if depth[i, j] < 1.0 else np.float32(0.0)
     found = False
     for y in range(height):
         for x in range(width):
             covered = 0
             for i in range(y * step, (y + 1) * step):
                 for j in range(x * step, (x + 1) * step):
-                    covered += depth[i, j] > 0.0
+                    covered += near[i, j] > 0.0
             if covered == 0:
                 kinds[y, x] = NOTHING
-            elif step == 1:
-                kinds[y, x] = CENTRE
-            elif (
-                covered == step * step
-                and centre_rgba[y, x, 3] > 0
-                and not is_creased(depth, y * step + 1, x * step + 1)
+            elif step == 1 or (
+                covered == step * step and centre_rgba[y, x, 3] > 0 and not is_creased(near, y * step + 1, x * step + 1)
             ):
                 kinds[y, x] = CENTRE
             else:
                 kinds[y, x] = EVERY
                 found = True
+            for i in range(y * step, (y + 1) * step):
+                for j in range(x * step, (x + 1) * step):
+                    depth[i, j] = depth[i, j] + _DEPTH_SLACK if kinds[y, x] == EVERY and near[i, j] > 0.0 else 0.0
     return found
 
 
@@ -119,7 +120,7 @@ def resolve(near, kinds, centre_rgba, sample_rgba, order, left, top, rgba, depth
         for x in range(width):
             if kinds[y, x] == NOTHING:
                 continue
-            covered = 0
+            covered, shaded = 0, 0
             total[:] = 0.0
             for k in range(per_pixel):
                 gy, gx = y * step + order[k, 0], x * step + order[k, 1]
@@ -128,12 +129,13 @@ def resolve(near, kinds, centre_rgba, sample_rgba, order, left, top, rgba, depth
                 if covered == 0:
                     depth_m[top + y, left + x] = np.float32(1.0 / near[gy, gx])
                 covered += 1
-                if kinds[y, x] == EVERY:
+                if kinds[y, x] == EVERY and sample_rgba[gy, gx, 3] > 0:
+                    shaded += 1
                     for c in range(3):
                         total[c] += sample_rgba[gy, gx, c]
             share = covered / per_pixel
             for c in range(3):
-                level = total[c] / covered if kinds[y, x] == EVERY else float(centre_rgba[y, x, c])
+                level = total[c] / shaded if shaded > 0 else float(centre_rgba[y, x, c])
                 rgba[top + y, left + x, c] = np.uint8(np.floor(level * share + 0.5))
             rgba[top + y, left + x, 3] = np.uint8(np.floor(255.0 * share + 0.5))
 

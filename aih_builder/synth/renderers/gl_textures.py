@@ -46,28 +46,3 @@ def _upload(texels: np.ndarray, sides: np.ndarray, stored_as: int, channels: int
     for name, value in settings.items():
         GL.glTexParameteri(GL.GL_TEXTURE_2D, name, value)
     return texture
-
-
-class KindMap:
-    """Which samples of each pixel are shaded (gl_resolve), as a texture of one byte per pixel."""
-
-    def __init__(self, size_px: int) -> None:
-        self.size_px = size_px
-        self.texture = int(GL.glGenTextures(1))
-        GL.glBindTexture(GL.GL_TEXTURE_2D, self.texture)
-        GL.glTexImage2D(
-            GL.GL_TEXTURE_2D, 0, GL.GL_R8UI, size_px, size_px, 0, GL.GL_RED_INTEGER, GL.GL_UNSIGNED_BYTE, None
-        )
-        for name in (GL.GL_TEXTURE_MIN_FILTER, GL.GL_TEXTURE_MAG_FILTER):
-            GL.glTexParameteri(GL.GL_TEXTURE_2D, name, GL.GL_NEAREST)
-
-    def upload(self, kinds: ImageU8, left: int, top: int) -> None:
-        """Set the box at (left, top) to kinds (h, w)."""
-        height, width = kinds.shape
-        GL.glBindTexture(GL.GL_TEXTURE_2D, self.texture)
-        GL.glPixelStorei(GL.GL_UNPACK_ALIGNMENT, 1)
-        GL.glTexSubImage2D(GL.GL_TEXTURE_2D, 0, left, top, width, height, GL.GL_RED_INTEGER, GL.GL_UNSIGNED_BYTE, kinds)
-
-    def free(self) -> None:
-        """Give the GPU's memory back."""
-        GL.glDeleteTextures([self.texture])

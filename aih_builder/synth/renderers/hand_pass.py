@@ -18,7 +18,7 @@ from aih_builder.geometry import FloatArray
 from aih_builder.imaging import DISPLAY_GAMMA
 from aih_builder.sources.lights import Lights
 from aih_builder.synth.renderers.base import KNEE, SPECULAR_F0, WRAP
-from aih_builder.synth.renderers.gl_textures import GpuPyramid, KindMap
+from aih_builder.synth.renderers.gl_textures import GpuPyramid
 
 LIGHT_LIMIT = 8
 COLOUR, NORMAL = 0, 1  # what a pass draws
@@ -31,7 +31,7 @@ _DEFINITIONS = {
     "GAMMA_SHOWN": str(DISPLAY_GAMMA),
     "WRAP_RGB": f"vec3{WRAP}",
 }
-_UNITS = {"albedo_roughness": 0, "normal_xy": 1, "kinds": 2}
+_UNITS = {"albedo_roughness": 0, "normal_xy": 1}
 
 
 class ClipCamera(pyrender.Camera):
@@ -55,7 +55,7 @@ class Drawing:
     pyramid: GpuPyramid
     level_of_detail: float
     wanted: int = COLOUR
-    kinds: KindMap | None = None  # where given, only its pixels of kind EVERY are drawn
+    allowed: np.ndarray | None = None  # (h, w) float32 depth: where given, only what is not behind it is drawn
     per_pixel: int = 1  # samples along a pixel's side
     rgba: np.ndarray | None = None  # (h, w, 4) u8, to be filled
     depth: np.ndarray | None = None  # (h, w) float32, to be filled
@@ -112,6 +112,11 @@ class HandPass(pyrender.Renderer):
         GL.glCullFace(GL.GL_BACK)
         GL.glFrontFace(GL.GL_CW)  # the image's first row is at the bottom, so all is mirrored
         GL.glProvokingVertex(GL.GL_FIRST_VERTEX_CONVENTION)
+        if drawing.allowed is not None:
+            GL.glBindTexture(GL.GL_TEXTURE_2D, self._main_db)
+            GL.glTexSubImage2D(GL.GL_TEXTURE_2D, 0, *drawing.box, GL.GL_DEPTH_COMPONENT, GL.GL_FLOAT, drawing.allowed)
+            GL.glDepthFunc(GL.GL_LEQUAL)
+            GL.glDepthMask(GL.GL_FALSE)  # keeps what was just uploaded from being cleared, too
 
     def _configure_main_framebuffer(self) -> None:
         side = self.viewport_width
@@ -121,22 +126,27 @@ class HandPass(pyrender.Renderer):
         if side > limit:
             raise ConfigError(f"renderer pyrender: {side} samples a side, this device draws at most {limit}.")
         self._delete_main_framebuffer()
-        self._main_cb, self._main_db = (int(name) for name in GL.glGenRenderbuffers(2))
+        self._main_cb, self._main_db = int(GL.glGenRenderbuffers(1)), int(GL.glGenTextures(1))
+        GL.glBindRenderbuffer(GL.GL_RENDERBUFFER, self._main_cb)
+        GL.glRenderbufferStorage(GL.GL_RENDERBUFFER, GL.GL_RGBA8, side, side)
+        GL.glBindTexture(GL.GL_TEXTURE_2D, self._main_db)
+        GL.glTexImage2D(
+            GL.GL_TEXTURE_2D, 0, GL.GL_DEPTH_COMPONENT32F, side, side, 0, GL.GL_DEPTH_COMPONENT, GL.GL_FLOAT, None
+        )
+        for name in (GL.GL_TEXTURE_MIN_FILTER, GL.GL_TEXTURE_MAG_FILTER):
+            GL.glTexParameteri(GL.GL_TEXTURE_2D, name, GL.GL_NEAREST)
         self._main_fb = self._main_fb_ms = int(GL.glGenFramebuffers(1))
-        GL.glBindFramebuffer(GL.GL_FRAMEBUFFER, self._main_fb)
-        for buffer, stored_as, attachment in (
-            (self._main_cb, GL.GL_RGBA8, GL.GL_COLOR_ATTACHMENT0),
-            (self._main_db, GL.GL_DEPTH_COMPONENT32F, GL.GL_DEPTH_ATTACHMENT),
-        ):
-            GL.glBindRenderbuffer(GL.GL_RENDERBUFFER, buffer)
-            GL.glRenderbufferStorage(GL.GL_RENDERBUFFER, stored_as, side, side)
-            GL.glFramebufferRenderbuffer(GL.GL_FRAMEBUFFER, attachment, GL.GL_RENDERBUFFER, buffer)
+        target = GL.GL_FRAMEBUFFER
+        GL.glBindFramebuffer(target, self._main_fb)
+        GL.glFramebufferRenderbuffer(target, GL.GL_COLOR_ATTACHMENT0, GL.GL_RENDERBUFFER, self._main_cb)
+        GL.glFramebufferTexture2D(target, GL.GL_DEPTH_ATTACHMENT, GL.GL_TEXTURE_2D, self._main_db, 0)
         self._capacity = side
 
     def _delete_main_framebuffer(self) -> None:
         if self._main_fb is not None:
             GL.glDeleteFramebuffers(1, [self._main_fb])
-            GL.glDeleteRenderbuffers(2, [self._main_cb, self._main_db])
+            GL.glDeleteRenderbuffers(1, [self._main_cb])
+            GL.glDeleteTextures([self._main_db])
         self._main_fb = self._main_fb_ms = self._main_cb = self._main_db = None
         self._capacity = 0
 
@@ -172,7 +182,6 @@ class HandPass(pyrender.Renderer):
         maps = {
             "albedo_roughness": drawing.pyramid.albedo_roughness,
             "normal_xy": drawing.pyramid.normal_xy,
-            "kinds": 0 if drawing.kinds is None else drawing.kinds.texture,
         }
         for name, texture in maps.items():
             GL.glActiveTexture(GL.GL_TEXTURE0 + _UNITS[name])
@@ -180,7 +189,6 @@ class HandPass(pyrender.Renderer):
             GL.glUniform1i(self._location(program, name), _UNITS[name])
         GL.glActiveTexture(GL.GL_TEXTURE0)
         GL.glUniform1f(self._location(program, "level_of_detail"), drawing.level_of_detail)
-        GL.glUniform1f(self._location(program, "samples_per_side"), 1.0 if drawing.kinds is None else drawing.per_pixel)
         GL.glUniform1i(self._location(program, "wanted"), drawing.wanted)
 
     def _read_main_framebuffer(self, scene: Any, flags: int) -> None:

@@ -25,7 +25,7 @@ from aih_builder.synth.renderers.shade import level_of_detail, texture_pyramid
 if TYPE_CHECKING:
     import pyrender
 
-    from aih_builder.synth.renderers.gl_textures import GpuPyramid, KindMap
+    from aih_builder.synth.renderers.gl_textures import GpuPyramid
     from aih_builder.synth.renderers.hand_pass import Drawing
 
 _PYRAMID_BYTES = 256 * 2**20  # about 4 MB each at 512 px
@@ -46,8 +46,8 @@ class _Samples(NamedTuple):
 
     near: np.ndarray  # (S h, S w) 1/z
     kinds: np.ndarray  # (h, w)
-    drawing: "Drawing"  # at pixel centres
-    sparse: "Drawing | None"  # of pixels of which every sample is shown
+    centres: "Drawing"
+    edges: "Drawing | None"  # every sample of the pixels that need them all
 
 
 @final
@@ -76,7 +76,6 @@ class PyrenderRenderer(Renderer):
         self._pyramids: ByteCache[GpuPyramid] = ByteCache(
             _PYRAMID_BYTES, lambda pyramid: pyramid.n_bytes, lambda pyramid: pyramid.free()
         )
-        self._kind_map: KindMap | None = None
 
     def description(self) -> str:
         """See Renderer.description."""
@@ -99,8 +98,8 @@ class PyrenderRenderer(Renderer):
             samples = self._samples(request, hand, seen)
             left, top = seen.box_px[:2]
             order = ORDER[request.supersamples]
-            every = None if samples.sparse is None else samples.sparse.rgba
-            centre = samples.drawing.rgba
+            every = None if samples.edges is None else samples.edges.rgba
+            centre = samples.centres.rgba
             resolve(
                 samples.near, samples.kinds, centre, centre if every is None else every, order, left, top, rgba, depth_m
             )
@@ -135,20 +134,18 @@ class PyrenderRenderer(Renderer):
         if fine > 1:
             self._draw(request, seen, whole)
         self._draw(request, seen, centres)
-        kinds = np.empty((height, width), np.uint8)
-        if not classify(depth, seen.near_m, seen.far_m, centres.rgba, kinds):
-            return _Samples(depth, kinds, centres, None)
-        kind_map = self._kinds(size)
-        kind_map.upload(kinds, left, top)
-        sparse = replace(whole, kinds=kind_map, rgba=np.empty((fine * height, fine * width, 4), np.uint8), depth=None)
-        self._draw(request, seen, sparse)
-        return _Samples(depth, kinds, centres, sparse)
+        near, kinds = np.empty_like(depth), np.empty((height, width), np.uint8)
+        if not classify(depth, seen.near_m, seen.far_m, centres.rgba, near, kinds):
+            return _Samples(near, kinds, centres, None)
+        edges = replace(whole, allowed=depth, rgba=np.empty((*depth.shape, 4), np.uint8), depth=None)
+        self._draw(request, seen, edges)
+        return _Samples(near, kinds, centres, edges)
 
     def _normals(self, request: RenderRequest, samples: _Samples, seen: Frustum, normal: np.ndarray) -> None:
         from aih_builder.synth.renderers.hand_pass import NORMAL
 
         drawn = []
-        for drawing in (samples.drawing, samples.sparse):
+        for drawing in (samples.centres, samples.edges):
             if drawing is not None and drawing.rgba is not None:
                 drawn.append(np.empty_like(drawing.rgba))
                 self._draw(request, seen, replace(drawing, wanted=NORMAL, rgba=drawn[-1], depth=None))
@@ -187,12 +184,3 @@ class PyrenderRenderer(Renderer):
             (texture.id, hand.side),
             lambda: GpuPyramid(*texture_pyramid(texture.albedo_rgb[hand.side], texture.normal_rgb, texture.roughness)),
         )
-
-    def _kinds(self, size_px: int) -> "KindMap":
-        from aih_builder.synth.renderers.gl_textures import KindMap
-
-        if self._kind_map is None or self._kind_map.size_px != size_px:
-            if self._kind_map is not None:
-                self._kind_map.free()
-            self._kind_map = KindMap(size_px)
-        return self._kind_map

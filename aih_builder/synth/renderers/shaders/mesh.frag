@@ -2,7 +2,6 @@
 // Shading as renderers/base.py defines it. Words in capitals are filled in from there before this is compiled.
 
 const int COLOUR = 0, NORMAL = 1;
-const uint EVERY_SAMPLE = 2u;
 
 in vec3 surface_m;
 in vec3 surface_normal;
@@ -12,9 +11,7 @@ in vec2 surface_uv;
 
 uniform sampler2D albedo_roughness; // linear colour, roughness
 uniform sampler2D normal_xy; // in [-1, 1]
-uniform usampler2D kinds; // one texel per pixel: which samples are needed
 uniform float level_of_detail;
-uniform float samples_per_side; // above 1: draw only pixels of which every sample is needed
 uniform int wanted;
 
 uniform int n_lights;
@@ -68,10 +65,6 @@ vec3 displayed(vec3 linear) {
 }
 
 void main() {
-    if (samples_per_side > 1.0) {
-        ivec2 pixel = ivec2(gl_FragCoord.xy / samples_per_side);
-        if (texelFetch(kinds, pixel, 0).r != EVERY_SAMPLE) discard;
-    }
     vec3 n = shaded_normal();
     if (wanted == NORMAL) {
         result = vec4((floor(n * 127.0 + 0.5) + 128.0) / 255.0, 1.0);
