@@ -64,7 +64,9 @@ def engine_for(plan: Plan, name: EngineName) -> Engine:
                 "Run where that renderer is installed."
             )
         assets = load_assets(plan.manifest, plan.cache, plan.backgrounds)
-        _engines[key] = ENGINES[name](plan.manifest, assets, RENDERERS[plan.renderer](0))
+        renderer = RENDERERS[plan.renderer](0)
+        log.debug("%s: drawing with %s", plan.folder, renderer.description())
+        _engines[key] = ENGINES[name](plan.manifest, assets, renderer)
     return _engines[key]
 
 

@@ -31,3 +31,9 @@ class ByteCache(Generic[_Value]):
                 self._free(oldest)
         self._values.move_to_end(key)
         return self._values[key]
+
+    def clear(self) -> None:
+        """Let go of every value."""
+        while self._values:
+            self._free(self._values.popitem()[1])
+        self._bytes = 0

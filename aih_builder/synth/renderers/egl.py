@@ -6,9 +6,10 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import aih_builder
 from aih_builder.errors import ConfigError
@@ -28,7 +29,8 @@ _PROBE = (
 _PROBE_SECONDS = 60
 
 
-class Device(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Device:
     """One EGL device. `index` is its place in EGL's list, which is not CUDA's."""
 
     index: int
@@ -124,6 +126,8 @@ def gpu_available() -> bool:
         device = choose_device(0, software_too=False)
     except ConfigError as error:
         log.debug("no GPU for OpenGL: %s", error)
+        return False
+    if device.is_software:
         return False
     root = str(Path(aih_builder.__file__).parent.parent)
     path = os.pathsep.join(filter(None, (root, os.environ.get("PYTHONPATH"))))

@@ -84,7 +84,9 @@ def _make(device: egl.Device) -> GlContext:
     try:
         platform.init_context()
         platform.make_current()
-        renderer, version = (glGetString(name).decode("utf-8", "replace") for name in (GL_RENDERER, GL_VERSION))
+        renderer, version = (
+            (glGetString(name) or b"").decode("utf-8", "replace") for name in (GL_RENDERER, GL_VERSION)
+        )
     except (OpenGlError, AssertionError, AttributeError) as error:  # how PyOpenGL and pyrender report a refusal
         raise ConfigError(
             f"renderer pyrender: EGL device {device.index} ({device.drm_file or 'no device file'}) gives no OpenGL 4.1 "

@@ -4,6 +4,7 @@ Importing this needs EGL: see gl_context.
 """
 
 import ctypes
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -31,7 +32,7 @@ _DEFINITIONS = {
     "GAMMA_SHOWN": str(DISPLAY_GAMMA),
     "WRAP_RGB": f"vec3{WRAP}",
 }
-_UNITS = {"albedo_roughness": 0, "normal_xy": 1}
+_UNITS = {"albedo_roughness": (0, GL.GL_TEXTURE0), "normal_xy": (1, GL.GL_TEXTURE1)}
 
 
 class ClipCamera(pyrender.Camera):
@@ -39,7 +40,7 @@ class ClipCamera(pyrender.Camera):
 
     matrix: FloatArray = np.eye(4)
 
-    def get_projection_matrix(self, width: int | None = None, height: int | None = None) -> FloatArray:
+    def get_projection_matrix(self, width: int | None = None, height: int | None = None) -> Any:
         """The matrix as it is."""
         del width, height
         return self.matrix
@@ -64,12 +65,17 @@ class Drawing:
 class HandPass(pyrender.Renderer):
     """Draws a pyrender scene into a framebuffer with one sample per pixel, with this package's shaders."""
 
+    _drawing: Drawing  # in progress, or the last one
+
     def __init__(self) -> None:
         super().__init__(1, 1)
         self._program_cache = ShaderProgramCache(shader_dir=str(_SHADERS))
         self._locations: dict[tuple[int, str], int] = {}
-        self._drawing: Drawing | None = None
         self._capacity = 0
+
+    def __del__(self) -> None:
+        if not sys.is_finalizing():  # PyOpenGL cannot work any more, and says so on stdout
+            super().__del__()
 
     def draw(self, scene: pyrender.Scene, drawing: Drawing) -> None:
         """Draw the visible meshes of a scene, and fill the drawing's buffers."""
@@ -104,7 +110,6 @@ class HandPass(pyrender.Renderer):
     def _configure_forward_pass_viewport(self, flags: int) -> None:
         super()._configure_forward_pass_viewport(flags)
         drawing = self._drawing
-        assert drawing
         GL.glEnable(GL.GL_SCISSOR_TEST)
         GL.glScissor(*drawing.box)
         GL.glDisable(GL.GL_BLEND)
@@ -153,7 +158,6 @@ class HandPass(pyrender.Renderer):
     def _bind_lighting(self, scene: Any, program: Any, node: Any, flags: int) -> None:
         del scene, node, flags
         drawing = self._drawing
-        assert drawing
         lights = drawing.lights
         n = len(lights.directions)
         GL.glUniform1i(self._location(program, "n_lights"), n)
@@ -171,7 +175,6 @@ class HandPass(pyrender.Renderer):
     def _bind_and_draw_primitive(self, primitive: Any, pose: Any, program: Any, flags: int) -> None:
         del pose
         drawing = self._drawing
-        assert drawing
         if not flags & pyrender.RenderFlags.DEPTH_ONLY:
             self._bind_maps(program, drawing)
         primitive._bind()
@@ -184,9 +187,10 @@ class HandPass(pyrender.Renderer):
             "normal_xy": drawing.pyramid.normal_xy,
         }
         for name, texture in maps.items():
-            GL.glActiveTexture(GL.GL_TEXTURE0 + _UNITS[name])
+            number, unit = _UNITS[name]
+            GL.glActiveTexture(unit)
             GL.glBindTexture(GL.GL_TEXTURE_2D, texture)
-            GL.glUniform1i(self._location(program, name), _UNITS[name])
+            GL.glUniform1i(self._location(program, name), number)
         GL.glActiveTexture(GL.GL_TEXTURE0)
         GL.glUniform1f(self._location(program, "level_of_detail"), drawing.level_of_detail)
         GL.glUniform1i(self._location(program, "wanted"), drawing.wanted)
@@ -194,7 +198,6 @@ class HandPass(pyrender.Renderer):
     def _read_main_framebuffer(self, scene: Any, flags: int) -> None:
         del scene, flags
         drawing = self._drawing
-        assert drawing
         GL.glBindFramebuffer(GL.GL_READ_FRAMEBUFFER, self._main_fb)
         GL.glPixelStorei(GL.GL_PACK_ALIGNMENT, 4)
         if drawing.depth is not None:

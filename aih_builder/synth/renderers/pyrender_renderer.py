@@ -1,5 +1,6 @@
 """The renderer for GPUs: pyrender on EGL. Mesa's software OpenGL will do, too."""
 
+import weakref
 from dataclasses import replace
 from importlib.metadata import version
 from typing import TYPE_CHECKING, NamedTuple, final
@@ -8,7 +9,7 @@ import numpy as np
 
 from aih_builder.synth.byte_cache import ByteCache
 from aih_builder.synth.renderers.base import HandDraw, Layer, Renderer, RenderRequest
-from aih_builder.synth.renderers.gl_context import process_context
+from aih_builder.synth.renderers.gl_context import GlContext, process_context
 from aih_builder.synth.renderers.gl_resolve import (
     VERTEX_FLOATS,
     Frustum,
@@ -37,6 +38,7 @@ class _Mesh(NamedTuple):
 
     faces: np.ndarray
     uv: np.ndarray
+    mesh: "pyrender.Mesh"
     node: "pyrender.Node"
     vertices: np.ndarray  # (R, VERTEX_FLOATS) float32, as last uploaded
 
@@ -70,12 +72,16 @@ class PyrenderRenderer(Renderer):
         self._camera = ClipCamera()
         self._scene = pyrender.Scene(bg_color=np.zeros(4))
         self._scene.add_node(pyrender.Node(camera=self._camera))
+        scene = self._scene
         self._meshes: ByteCache[_Mesh] = ByteCache(
-            _MESH_BYTES, lambda mesh: mesh.vertices.nbytes + mesh.faces.nbytes, lambda mesh: self._drop(mesh)
+            _MESH_BYTES,
+            lambda kept: kept.vertices.nbytes + kept.faces.nbytes,
+            lambda kept: scene.remove_node(kept.node),  # pyrender frees its buffers before it draws again
         )
         self._pyramids: ByteCache[GpuPyramid] = ByteCache(
             _PYRAMID_BYTES, lambda pyramid: pyramid.n_bytes, lambda pyramid: pyramid.free()
         )
+        weakref.finalize(self, _free_all, self._context, self._pyramids).atexit = False
 
     def description(self) -> str:
         """See Renderer.description."""
@@ -92,20 +98,21 @@ class PyrenderRenderer(Renderer):
         rgba, depth_m = np.zeros((size, size, 4), np.uint8), np.zeros((size, size), np.float32)
         normal = np.zeros((size, size, 3), np.int8) if request.with_normals else None
         seen = frustum(hand.positions_m, request.K_px, size)
-        if seen is not None:
-            mesh = self._posed(hand)
-            mesh.node.mesh.is_visible = True
+        if seen is None:
+            return Layer(rgba, depth_m, normal)
+        order, (left, top) = ORDER[request.supersamples], seen.box_px[:2]
+        mesh = self._posed(hand)
+        mesh.is_visible = True
+        try:
             samples = self._samples(request, hand, seen)
-            left, top = seen.box_px[:2]
-            order = ORDER[request.supersamples]
-            every = None if samples.edges is None else samples.edges.rgba
             centre = samples.centres.rgba
-            resolve(
-                samples.near, samples.kinds, centre, centre if every is None else every, order, left, top, rgba, depth_m
-            )
+            every = centre if samples.edges is None else samples.edges.rgba
+            resolve(samples.near, samples.kinds, centre, every, order, left, top, rgba, depth_m)
             if normal is not None:
-                self._normals(request, samples, seen, normal)
-            mesh.node.mesh.is_visible = False
+                centre, every = self._drawn_normals(request, samples, seen)
+                resolve_normals(samples.near, samples.kinds, centre, every, order, left, top, normal)
+        finally:
+            mesh.is_visible = False
         return Layer(rgba, depth_m, normal)
 
     def _samples(self, request: RenderRequest, hand: HandDraw, seen: Frustum) -> _Samples:
@@ -141,7 +148,10 @@ class PyrenderRenderer(Renderer):
         self._draw(request, seen, edges)
         return _Samples(near, kinds, centres, edges)
 
-    def _normals(self, request: RenderRequest, samples: _Samples, seen: Frustum, normal: np.ndarray) -> None:
+    def _drawn_normals(
+        self, request: RenderRequest, samples: _Samples, seen: Frustum
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Normals + 128 at pixel centres and at all samples; the same twice where centres suffice."""
         from aih_builder.synth.renderers.hand_pass import NORMAL
 
         drawn = []
@@ -149,32 +159,27 @@ class PyrenderRenderer(Renderer):
             if drawing is not None and drawing.rgba is not None:
                 drawn.append(np.empty_like(drawing.rgba))
                 self._draw(request, seen, replace(drawing, wanted=NORMAL, rgba=drawn[-1], depth=None))
-        left, top = seen.box_px[:2]
-        order = ORDER[request.supersamples]
-        resolve_normals(samples.near, samples.kinds, drawn[0], drawn[-1], order, left, top, normal)
+        return drawn[0], drawn[-1]
 
     def _draw(self, request: RenderRequest, seen: Frustum, drawing: "Drawing") -> None:
         self._camera.matrix = clip_matrix(request.K_px, request.size_px, drawing.per_pixel, seen.near_m, seen.far_m)
         self._pass.draw(self._scene, drawing)
 
-    def _posed(self, hand: HandDraw) -> _Mesh:
+    def _posed(self, hand: HandDraw) -> "pyrender.Mesh":
         """The mesh of a hand's topology, in its pose."""
-        mesh = self._meshes.get((id(hand.faces), id(hand.uv)), lambda: self._new_mesh(hand))
-        pack_vertices(hand, mesh.vertices)
-        self._pass.upload(mesh.node.mesh.primitives[0], mesh.vertices)
-        return mesh
+        kept = self._meshes.get((id(hand.faces), id(hand.uv)), lambda: self._new_mesh(hand))
+        pack_vertices(hand, kept.vertices)
+        self._pass.upload(kept.mesh.primitives[0], kept.vertices)
+        return kept.mesh
 
     def _new_mesh(self, hand: HandDraw) -> _Mesh:
         import pyrender
 
         primitive = pyrender.Primitive(hand.positions_m, hand.normals, hand.tangents, hand.uv, indices=hand.faces)
-        node = pyrender.Node(mesh=pyrender.Mesh([primitive], is_visible=False))
+        mesh = pyrender.Mesh([primitive], is_visible=False)
+        node = pyrender.Node(mesh=mesh)
         self._scene.add_node(node)
-        return _Mesh(hand.faces, hand.uv, node, np.empty((len(hand.uv), VERTEX_FLOATS), np.float32))
-
-    def _drop(self, mesh: _Mesh) -> None:
-        """Take a mesh out of the scene: pyrender frees its buffers before it draws again."""
-        self._scene.remove_node(mesh.node)
+        return _Mesh(hand.faces, hand.uv, mesh, node, np.empty((len(hand.uv), VERTEX_FLOATS), np.float32))
 
     def _pyramid(self, hand: HandDraw) -> "GpuPyramid":
         from aih_builder.synth.renderers.gl_textures import GpuPyramid
@@ -184,3 +189,8 @@ class PyrenderRenderer(Renderer):
             (texture.id, hand.side),
             lambda: GpuPyramid(*texture_pyramid(texture.albedo_rgb[hand.side], texture.normal_rgb, texture.roughness)),
         )
+
+
+def _free_all(context: GlContext, pyramids: "ByteCache[GpuPyramid]") -> None:
+    context.make_current()
+    pyramids.clear()
