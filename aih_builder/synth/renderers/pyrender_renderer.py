@@ -148,9 +148,7 @@ class PyrenderRenderer(Renderer):
         self._draw(request, seen, edges)
         return _Samples(near, kinds, centres, edges)
 
-    def _drawn_normals(
-        self, request: RenderRequest, samples: _Samples, seen: Frustum
-    ) -> tuple[np.ndarray, np.ndarray]:
+    def _drawn_normals(self, request: RenderRequest, samples: _Samples, seen: Frustum) -> tuple[np.ndarray, np.ndarray]:
         """Normals + 128 at pixel centres and at all samples; the same twice where centres suffice."""
         from aih_builder.synth.renderers.hand_pass import NORMAL
 

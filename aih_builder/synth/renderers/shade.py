@@ -46,7 +46,7 @@ def _halved(image: np.ndarray) -> np.ndarray:
 def level_of_detail(request: RenderRequest, hand: HandDraw) -> float:
     """The one level of the texture pyramid, as a fraction, that all of a hand is drawn with."""
     texels_per_m = hand.uv_per_m * hand.texture.albedo_rgb.shape[1]
-    distance_m = float(hand.positions_m[:, 2].mean())
+    distance_m = max(float(hand.positions_m[:, 2].mean()), 1e-6)  # behind the camera nothing is drawn
     return max(0.0, float(np.log2(texels_per_m * distance_m / request.K_px[1, 1])))
 
 
