@@ -37,6 +37,7 @@ LAYERS = (
 
 # The import names of `dependencies` in pyproject.toml. All else belongs to an extra.
 CORE_LIBRARIES = {
+    "OpenGL",
     "cv2",
     "h5py",
     "joblib",
@@ -44,6 +45,7 @@ CORE_LIBRARIES = {
     "numpy",
     "psutil",
     "pydantic",
+    "pyrender",
     "rich",
     "scipy",
     "simplejpeg",

@@ -81,8 +81,8 @@ def test_both_renderers_draw_the_same_two_hundred_times(supersamples: int) -> No
 def test_the_comparison_sees_a_shift_of_one_pixel(requests: list[RenderRequest]) -> None:
     layer = next(layer for layer in RENDERERS["numba"](0).render(requests[0]) if layer is not None)
     assert layer.normal is not None
-    parts = (np.roll(part, 1, axis=1) for part in (layer.rgba, layer.depth_m, layer.normal))
-    found = agreement(layer, Layer(*parts))
+    shifted = Layer(np.roll(layer.rgba, 1, 1), np.roll(layer.depth_m, 1, 1), np.roll(layer.normal, 1, 1))
+    found = agreement(layer, shifted)
     assert found.mask_iou < 0.999
     assert found.colour_mean > 1.0
     assert found.off_by_3 > 0.01

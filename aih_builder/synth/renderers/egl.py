@@ -11,7 +11,6 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import aih_builder
 from aih_builder.errors import ConfigError
 
 log = logging.getLogger(__name__)
@@ -129,8 +128,8 @@ def gpu_available() -> bool:
         return False
     if device.is_software:
         return False
-    root = str(Path(aih_builder.__file__).parent.parent)
-    path = os.pathsep.join(filter(None, (root, os.environ.get("PYTHONPATH"))))
+    package_from = str(Path(__file__).parents[3])
+    path = os.pathsep.join(filter(None, (package_from, os.environ.get("PYTHONPATH"))))
     try:
         probe = subprocess.run(
             [sys.executable, "-c", _PROBE],

@@ -62,7 +62,8 @@ def process_context(worker: int, *, software_too: bool = True) -> GlContext:
 
 
 def _check_platform() -> None:
-    """Set PyOpenGL's platform before it loads."""
+    """Set PyOpenGL's platform and Mesa's threads before they load."""
+    os.environ.setdefault("LP_NUM_THREADS", "0")  # Mesa's: parallelism is by process
     if os.environ.setdefault(_PLATFORM, "egl") != "egl":
         raise ConfigError(f"{_PLATFORM} is {os.environ[_PLATFORM]!r}, expected 'egl'. Unset it, or use renderer numba.")
     if not egl.devices():
