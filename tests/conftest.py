@@ -14,9 +14,24 @@ if TYPE_CHECKING:
 for _pool in ("OMP", "OPENBLAS", "MKL"):
     os.environ.setdefault(f"{_pool}_NUM_THREADS", "1")
 
+# Mesa draws in the process that asks, as in a worker. Read when it loads.
+os.environ["LP_NUM_THREADS"] = "0"
+
 settings.register_profile("local", deadline=None)
 settings.register_profile("ci", deadline=None, derandomize=True, database=None)
 settings.load_profile("ci" if os.environ.get("CI") else "local")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Where there is no OpenGL its tests are skipped, but not by continuous integration."""
+    from aih_builder.synth.renderers import egl
+
+    if item.get_closest_marker("gl") is None or egl.devices():
+        return
+    if os.environ.get("CI"):
+        pytest.fail(f"EGL offers no device. {egl.INSTALL}", pytrace=False)
+    pytest.skip("EGL offers no device")
 
 
 @pytest.fixture(scope="session")

@@ -39,6 +39,7 @@ LAYERS = (
 
 # The import names of `dependencies` in pyproject.toml. All else belongs to an extra.
 CORE_LIBRARIES = {
+    "OpenGL",
     "cv2",
     "h5py",
     "joblib",
@@ -46,6 +47,7 @@ CORE_LIBRARIES = {
     "numpy",
     "psutil",
     "pydantic",
+    "pyrender",
     "rich",
     "scipy",
     "simplejpeg",

@@ -69,6 +69,8 @@ def test_the_wheel_holds_the_data_and_nothing_licensed(wheel: Path) -> None:
     assert "aih_builder/_data/render_assets/open_hand/hand.npz" in data
     assert "aih_builder/_data/manifests/demo.yaml" in data
     assert "aih_builder/py.typed" in names
+    shaders = {name for name in names if "/shaders/" in name}
+    assert {Path(name).name for name in shaders} == {"mesh.vert", "mesh.frag", "depth.frag"}
     assert not any("licensed/" in name for name in names)
     assert {name.split("/")[0] for name in names} == {
         "aih_builder",

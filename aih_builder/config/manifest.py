@@ -25,7 +25,7 @@ class Manifest(Model):
     seed: Annotated[int, Field(strict=True, ge=0, lt=2**32)]
     image_size_px: Annotated[int, Field(strict=True, ge=32, le=2048)] = 256
     shard_samples: Annotated[int, Field(strict=True, ge=1, le=100_000)] = 1000
-    renderer: Literal["auto", "numba"] = "auto"
+    renderer: Literal["auto", "numba", "pyrender"] = "auto"
     lossless: bool = False
     fields: tuple[FieldName, ...] = ()
     hands: Hands = Hands()

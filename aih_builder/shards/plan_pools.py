@@ -94,7 +94,7 @@ def build_bank(manifest: Manifest, path: Path) -> int:
         cache = Path(folder)
         fill_cache(cache, hand, textures)
         assets = load_assets(manifest, cache, backgrounds.to_json())
-        return build_rendered_bank(path, manifest, assets, RENDERERS[resolve(manifest.renderer)]())
+        return build_rendered_bank(path, manifest, assets, RENDERERS[resolve(manifest.renderer)](0))
 
 
 def plan_bank(manifest: Manifest, cache: Path, backgrounds: dict[str, Any], renderer: str) -> dict[str, Any] | None:
@@ -107,7 +107,7 @@ def plan_bank(manifest: Manifest, cache: Path, backgrounds: dict[str, Any], rend
     path = manifest.pools.bank.path
     if path is None:
         made = build_rendered_bank(
-            cache / BANK_FILE, manifest, load_assets(manifest, cache, backgrounds), RENDERERS[renderer]()
+            cache / BANK_FILE, manifest, load_assets(manifest, cache, backgrounds), RENDERERS[renderer](0)
         )
         log.info("rendered a bank of %d pictures", made)
     bank = Bank(cache / BANK_FILE if path is None else path)

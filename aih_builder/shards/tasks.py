@@ -15,6 +15,7 @@ from aih_builder.errors import AssetError, ConfigError, GenerationError, ShardEr
 from aih_builder.files import read_json, write_json, write_whole
 from aih_builder.identity import EngineName, name_of
 from aih_builder.sample import Sample
+from aih_builder.shards.parallel import worker_number
 from aih_builder.shards.plan import Plan, Shard, load_plan
 from aih_builder.shards.writer import ShardHead, ShardWriter, library_versions
 from aih_builder.synth.assets import load_assets
@@ -28,7 +29,7 @@ log = logging.getLogger(__name__)
 _RECORD_FORMAT = "aih-shard-record"
 _RECORD = {
     "format": str, "file": str, "plan_hash": str, "sha256": str, "bytes": int, "samples": int,
-    "rejections": dict, "seconds": dict, "peak_rss_mib": float, "versions": dict,
+    "renderer": str, "rejections": dict, "seconds": dict, "peak_rss_mib": float, "versions": dict,
 }  # fmt: skip
 _COUNTED = {"rejections": int, "seconds": float | int, "versions": str}  # the kind of their values
 _MIN_ACCEPTANCE = 0.01
@@ -80,7 +81,7 @@ def _renderer(plan: Plan) -> Renderer:
                 f"{plan.folder}: planned for renderer '{plan.renderer}', here there are {', '.join(RENDERERS)}. "
                 "Run where that renderer is installed."
             )
-        _renderers[key] = RENDERERS[plan.renderer]()
+        _renderers[key] = RENDERERS[plan.renderer](worker_number())
         log.info("renderer: %s", _renderers[key].description())
     return _renderers[key]
 
@@ -138,6 +139,7 @@ def make_shard(folder: Path, shard: Shard) -> dict[str, Any]:
         "sha256": hashlib.sha256(data).hexdigest(),
         "bytes": len(data),
         "samples": shard.last - shard.first,
+        "renderer": _renderer(plan).description() if shard.engine == "render" else "",
         "rejections": dict(sorted(tally.rejections.items())),
         "seconds": {stage: round(seconds, 4) for stage, seconds in tally.seconds.items()},
         "peak_rss_mib": _peak_rss_mib(),

@@ -23,3 +23,15 @@ def test_a_value_above_the_limit_is_kept_alone() -> None:
     assert cache.get("large", lambda: "y" * 50) == "y" * 50
     assert cache.get("large", lambda: "made again") == "y" * 50
     assert cache.get("small", lambda: "made again") == "made again"
+
+
+def test_what_goes_is_freed_once() -> None:
+    freed: list[str] = []
+    cache: ByteCache[str] = ByteCache(10, len, freed.append)
+    for key in "abca":
+        cache.get(key, lambda key=key: key * 5)
+    assert freed == ["aaaaa", "bbbbb"]
+    cache.clear()
+    assert sorted(freed) == ["aaaaa", "aaaaa", "bbbbb", "ccccc"]
+    assert cache.get("d", lambda: "d" * 10) == "d" * 10
+    assert len(freed) == 4

@@ -8,8 +8,9 @@ Shading, per point, linear colour:  albedo * (ambient(n) + sum_l radiance_l * wr
   camera's response does, so that bright skin keeps its shape: KNEE + (1 - KNEE) * (1 - exp(-(c - KNEE) / (1 - KNEE)))
 Textures are filtered in linear light: bilinear in two neighbouring levels of a box-filtered pyramid, blended by a
 level of detail that is constant over a hand: log2(texels per metre * distance / focal length), at least 0.
-Coverage: SUPERSAMPLES x SUPERSAMPLES samples per pixel on an odd grid that holds the pixel's centre, so that
-coverage >= 0.5 is unbiased.
+Coverage: 3 x 3 samples per pixel on an odd grid that holds the pixel's centre, so that coverage >= 0.5 is unbiased; or
+the centre alone, without antialiasing. A pixel whose samples all lie on one surface takes the colour at its centre,
+another the mean of its covered samples. Colour, coverage and depth come from the same samples.
 """
 
 from abc import ABC, abstractmethod
@@ -18,6 +19,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from aih_builder.errors import ConfigError
 from aih_builder.geometry import FloatArray
 from aih_builder.imaging import ImageU8
 from aih_builder.sources.lights import Lights
@@ -26,7 +28,7 @@ from aih_builder.sources.textures import TextureSet
 KNEE = 0.6
 SPECULAR_F0 = 0.028  # skin, index of refraction 1.4
 WRAP = (0.20, 0.07, 0.04)
-SUPERSAMPLES = 3
+SUPERSAMPLES = 3  # along a pixel's side
 AMODAL_ALPHA = 128  # alpha from here on counts as covered: 5 of 9 samples give 142, 4 give 113
 
 
@@ -53,6 +55,11 @@ class RenderRequest:
     lights: Lights
     hands: tuple[HandDraw | None, HandDraw | None]  # right, left
     with_normals: bool = False
+    supersamples: int = SUPERSAMPLES  # samples along a pixel's side: 3, or 1 for no antialiasing
+
+    def __post_init__(self) -> None:
+        if self.supersamples not in (1, SUPERSAMPLES):
+            raise ConfigError(f"RenderRequest: supersamples is {self.supersamples}, expected 1 or {SUPERSAMPLES}.")
 
 
 @dataclass(frozen=True, slots=True, eq=False)

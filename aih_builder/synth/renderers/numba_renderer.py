@@ -6,51 +6,49 @@ import numba
 import numpy as np
 
 from aih_builder.synth.byte_cache import ByteCache
-from aih_builder.synth.renderers.base import SUPERSAMPLES, HandDraw, Layer, Renderer, RenderRequest
+from aih_builder.synth.renderers.base import HandDraw, Layer, Renderer, RenderRequest
 from aih_builder.synth.renderers.rasterize import project_to_grid, rasterize
-from aih_builder.synth.renderers.shade import TO_LINEAR, TO_SRGB, shade, texture_pyramid
+from aih_builder.synth.renderers.samples import ORDER
+from aih_builder.synth.renderers.shade import TO_LINEAR, TO_SRGB, level_of_detail, shade, texture_pyramid
 
 _PYRAMID_BYTES = 128 * 2**20  # about 2 MB each at 512 px
 
 
 @final
 class NumbaRenderer(Renderer):
-    """A z-buffer with 3 x 3 samples per pixel. Keeps its buffers and the textures it met."""
+    """A z-buffer. Keeps its buffers and the textures it met."""
 
     def __init__(self) -> None:
         self._pyramids: ByteCache[tuple[np.ndarray, np.ndarray]] = ByteCache(_PYRAMID_BYTES, lambda p: p[0].nbytes)
         self._near = np.empty((0, 0), np.float32)
         self._triangle = np.empty((0, 0), np.int32)
 
-    def description(self) -> str:
-        """See Renderer.description."""
-        return f"numba {numba.__version__}"
-
     def render(self, request: RenderRequest) -> tuple[Layer | None, Layer | None]:
         """See Renderer.render."""
-        samples = request.size_px * SUPERSAMPLES
+        samples = request.size_px * request.supersamples
         if self._near.shape[0] != samples:
             self._near = np.empty((samples, samples), np.float32)
             self._triangle = np.empty((samples, samples), np.int32)
         right, left = (None if hand is None else self._layer(request, hand) for hand in request.hands)
         return right, left
 
+    def description(self) -> str:
+        """See Renderer.description."""
+        return f"numba {numba.__version__}"
+
     def _layer(self, request: RenderRequest, hand: HandDraw) -> Layer:
         size = request.size_px
-        grid_xy, inverse_z = project_to_grid(hand.positions_m, request.K_px, SUPERSAMPLES)
+        grid_xy, inverse_z = project_to_grid(hand.positions_m, request.K_px, request.supersamples)
         box = rasterize(grid_xy, inverse_z, hand.faces, self._near, self._triangle)
         rgba = np.empty((size, size, 4), np.uint8)
         depth_m = np.empty((size, size), np.float32)
         normal = np.empty((size if request.with_normals else 0, size, 3), np.int8)
         pyramid, sides = self._pyramid(hand)
-        texels_per_m = hand.uv_per_m * sides[0]
-        distance_m = float(hand.positions_m[:, 2].mean())
-        detail = max(0.0, float(np.log2(texels_per_m * distance_m / request.K_px[1, 1])))
         lights = request.lights
         shade(
-            self._near, self._triangle, box, grid_xy, inverse_z,
+            self._near, self._triangle, box, ORDER[request.supersamples], grid_xy, inverse_z,
             hand.positions_m, hand.normals, hand.tangents, hand.uv, hand.faces,
-            pyramid, sides, detail,
+            pyramid, sides, level_of_detail(request, hand),
             lights.directions, lights.radiance_rgb, lights.sky_rgb, lights.ground_rgb, lights.up,
             TO_LINEAR, TO_SRGB, rgba, depth_m, normal,
         )  # fmt: skip

@@ -4,14 +4,11 @@ import numpy as np
 
 from aih_builder.compiled import compiled
 from aih_builder.imaging import DISPLAY_GAMMA, ImageU8, to_u8
-from aih_builder.synth.renderers.base import KNEE, SPECULAR_F0, SUPERSAMPLES, WRAP
+from aih_builder.synth.renderers.base import KNEE, SPECULAR_F0, WRAP, HandDraw, RenderRequest
+from aih_builder.synth.renderers.samples import is_creased
 
 _RESPONSE_STEPS = 1 << 15  # of the table of output levels, per unit of linear colour
 _BRIGHTEST = 4.0  # linear colour from which on the output is 255
-_S = SUPERSAMPLES
-# Samples of a pixel by distance from its centre, as (row, column): the first covered one stands for the pixel.
-_ORDER = np.array([(1, 1), (0, 1), (1, 0), (1, 2), (2, 1), (0, 0), (0, 2), (2, 0), (2, 2)], np.int64)
-_CREASE_M = 0.003  # a step in depth from which samples of one pixel show different surfaces
 
 TO_LINEAR = ((np.arange(256) / 255.0) ** DISPLAY_GAMMA).astype(np.float32)
 
@@ -44,6 +41,13 @@ def texture_pyramid(albedo_rgb: ImageU8, normal_rgb: ImageU8, roughness: ImageU8
 
 def _halved(image: np.ndarray) -> np.ndarray:
     return (image[::2, ::2] + image[1::2, ::2] + image[::2, 1::2] + image[1::2, 1::2]) * np.float32(0.25)
+
+
+def level_of_detail(request: RenderRequest, hand: HandDraw) -> float:
+    """The one level of the texture pyramid, as a fraction, that all of a hand is drawn with."""
+    texels_per_m = hand.uv_per_m * hand.texture.albedo_rgb.shape[1]
+    distance_m = max(float(hand.positions_m[:, 2].mean()), 1e-6)  # behind the camera nothing is drawn
+    return max(0.0, float(np.log2(texels_per_m * distance_m / request.K_px[1, 1])))
 
 
 @compiled
@@ -152,25 +156,12 @@ def _surface(w, a, b, c, normals, tangents, texel, tangent, normal):
 
 
 @compiled
-def _is_creased(near, y, x):
-    """Whether the 3 x 3 samples around (y, x), all covered, lie apart in depth: 1/z of one plane is linear."""
-    middle = near[y, x]
-    limit = _CREASE_M * middle * middle
-    return (
-        abs(2.0 * middle - near[y, x - 1] - near[y, x + 1]) > limit
-        or abs(2.0 * middle - near[y - 1, x] - near[y + 1, x]) > limit
-        or abs(2.0 * middle - near[y - 1, x - 1] - near[y + 1, x + 1]) > limit
-        or abs(2.0 * middle - near[y - 1, x + 1] - near[y + 1, x - 1]) > limit
-    )
-
-
-@compiled
 def shade(
-    near, triangle, box, grid_xy, inverse_z, positions, normals, tangents, uv, faces,
+    near, triangle, box, order, grid_xy, inverse_z, positions, normals, tangents, uv, faces,
     pyramid, sides, detail, lights, radiance, sky, ground, up, to_linear, to_srgb,
     rgba, depth, normal_map,
 ):  # fmt: skip
-    """Resolve samples (3 H, 3 W) to pixels.
+    """Resolve samples (S H, S W) to pixels; order (S * S, 2) lists a pixel's samples from its centre outwards.
 
     Fills rgba (H, W, 4) premultiplied u8, depth (H, W) metres and normal_map (H, W, 3) i8.
 
@@ -188,20 +179,22 @@ def shade(
     coarser = finer + sides[level] * sides[level]
     blend = detail - level if level + 1 < sides.shape[0] else 0.0
     w, tangent, normal, view, colour, total = np.empty((6, 3))
+    per_pixel = order.shape[0]
+    step = near.shape[0] // depth.shape[0]
     texel = np.empty(6)
-    for y in range(box[0] // _S, box[1] // _S + 1):
-        for x in range(box[2] // _S, box[3] // _S + 1):
+    for y in range(box[0] // step, box[1] // step + 1):
+        for x in range(box[2] // step, box[3] // step + 1):
             covered = 0
-            for i in range(y * _S, (y + 1) * _S):
-                for j in range(x * _S, (x + 1) * _S):
+            for i in range(y * step, (y + 1) * step):
+                for j in range(x * step, (x + 1) * step):
                     covered += near[i, j] > 0.0
             if covered == 0:
                 continue
-            every = covered < _S * _S or _is_creased(near, y * _S + 1, x * _S + 1)
+            every = covered < per_pixel or (step == 3 and is_creased(near, y * step + 1, x * step + 1))
             total[:] = 0.0
             shaded = 0
-            for k in range(_S * _S):
-                gy, gx = y * _S + _ORDER[k, 0], x * _S + _ORDER[k, 1]
+            for k in range(per_pixel):
+                gy, gx = y * step + order[k, 0], x * step + order[k, 1]
                 t = triangle[gy, gx]
                 if t < 0 or (shaded > 0 and not every):
                     continue
@@ -230,7 +223,7 @@ def shade(
                         for i in range(3):
                             normal_map[y, x, i] = np.int8(np.floor(normal[i] * 127.0 + 0.5))
                 shaded += 1
-            share = covered / (_S * _S)
+            share = covered / per_pixel
             for i in range(3):
                 rgba[y, x, i] = np.uint8(np.floor(total[i] / shaded * share + 0.5))
             rgba[y, x, 3] = np.uint8(np.floor(255.0 * share + 0.5))

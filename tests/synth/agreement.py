@@ -1,0 +1,88 @@
+"""Scenes as the engine draws them, and how far two renderers agree on one of them."""
+
+import tempfile
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from aih_builder.identity import SampleName, index_of
+from aih_builder.imaging import shrunk
+from aih_builder.shards.plan import make_plan
+from aih_builder.synth.assets import load_assets
+from aih_builder.synth.engine import Tally
+from aih_builder.synth.render import RenderEngine
+from aih_builder.synth.renderers.base import AMODAL_ALPHA, Layer, Renderer, RenderRequest
+from aih_builder.synth.renderers.numba_renderer import NumbaRenderer
+from tests.builders import small_manifest
+
+_LUMA = np.array([0.2126, 0.7152, 0.0722])
+
+
+class Recorder(Renderer):
+    """Draws with numba and keeps the last request."""
+
+    def __init__(self) -> None:
+        self._renderer = NumbaRenderer()
+        self.last: RenderRequest | None = None
+
+    def render(self, request: RenderRequest) -> tuple[Layer | None, Layer | None]:
+        self.last = request
+        return self._renderer.render(request)
+
+    def description(self) -> str:
+        return self._renderer.description()
+
+
+def scenes(count: int, size_px: int) -> list[RenderRequest]:
+    """The requests behind the first samples of the small manifest, at another size, normals included."""
+    manifest = small_manifest(image_size_px=size_px, fields=["normal"])
+    requests, recorder = [], Recorder()
+    with tempfile.TemporaryDirectory() as folder:
+        plan = make_plan(manifest, Path(folder) / "dataset")
+        engine = RenderEngine(manifest, load_assets(manifest, plan.cache, plan.backgrounds), recorder)
+        for number in range(count):
+            engine.make(index_of(SampleName("render", "train", number)), Tally())
+            assert recorder.last is not None
+            requests.append(recorder.last)
+    return requests
+
+
+class Agreement(NamedTuple):
+    """How far two layers of one hand agree; colour in levels, luma and contrast of the first layer."""
+
+    mask_iou: float
+    colour_mean: float  # over the pixels that either covers, alpha included
+    off_by_3: float  # share of them with a channel that differs by more than 2
+    depth_mm: float  # difference that 99.9 % of the pixels keep to, of those that both cover all around
+    normal_off: float  # share of the pixels that both cover fully whose normal differs by more than 2 of 127
+    luma: float  # mean, over fully covered pixels
+    contrast: float  # their standard deviation
+
+
+def agreement(a: Layer, b: Layer) -> Agreement:
+    """Compare the layers that two renderers gave for one hand."""
+    masks = a.rgba[..., 3] >= AMODAL_ALPHA, b.rgba[..., 3] >= AMODAL_ALPHA
+    either = (a.rgba[..., 3] > 0) | (b.rgba[..., 3] > 0)
+    both = (a.rgba[..., 3] == 255) & (b.rgba[..., 3] == 255)
+    colour = np.abs(a.rgba.astype(int) - b.rgba)[either]
+    inside = shrunk(masks[0] & masks[1], 1)
+    assert a.normal is not None
+    assert b.normal is not None
+    luma = a.rgba[both][:, :3] @ _LUMA
+    return Agreement(
+        mask_iou=float((masks[0] & masks[1]).sum() / (masks[0] | masks[1]).sum()),
+        colour_mean=float(colour.mean()),
+        off_by_3=float((colour.max(axis=1) > 2).mean()),
+        depth_mm=float(np.quantile(np.abs(a.depth_m - b.depth_m)[inside], 0.999) * 1e3),
+        normal_off=float((np.abs(a.normal.astype(int) - b.normal)[both].max(axis=1) > 2).mean()),
+        luma=float(luma.mean()),
+        contrast=float(luma.std()),
+    )
+
+
+def worst(found: list[Agreement]) -> str:
+    """The worst of each measure: what a failing test, or one run by hand, shows."""
+    columns = {name: [getattr(one, name) for one in found] for name in Agreement._fields}
+    lowest = ("mask_iou", "luma", "contrast")
+    return ", ".join(f"{name} {(min if name in lowest else max)(values):.5g}" for name, values in columns.items())

@@ -1,0 +1,172 @@
+"""Which device draws, and clear words where none does."""
+
+import os
+import subprocess
+import sys
+from dataclasses import replace
+
+import pytest
+
+from aih_builder.errors import ConfigError
+from aih_builder.synth.renderers import backends, egl, gl_context
+from aih_builder.synth.renderers.egl import Device
+
+SOFTWARE = Device(3, is_software=True, drm_file=None, cuda_index=None)
+GPUS = tuple(Device(i, is_software=False, drm_file=f"/dev/dri/card{i}", cuda_index=2 - i) for i in range(3))
+NODE = Device(0, is_software=False, drm_file="/dev/dri/card0", cuda_index=None)
+
+
+@pytest.fixture
+def here(monkeypatch: pytest.MonkeyPatch):
+    """Sets the devices of this machine; the variables that choose among them are unset."""
+    for name in ("EGL_DEVICE_ID", "CUDA_VISIBLE_DEVICES"):
+        monkeypatch.delenv(name, raising=False)
+    egl.gpu_available.cache_clear()
+    yield lambda *devices: monkeypatch.setattr(egl, "devices", lambda: devices)
+    egl.gpu_available.cache_clear()
+
+
+def test_workers_go_round_the_gpus(here) -> None:
+    here(*GPUS, SOFTWARE)
+    assert [egl.choose_device(worker).index for worker in range(5)] == [0, 1, 2, 0, 1]
+
+
+def test_cuda_visible_devices_chooses_by_cuda_index(here, monkeypatch: pytest.MonkeyPatch) -> None:
+    """EGL's order is not CUDA's: CUDA device 2 is EGL device 0."""
+    here(*GPUS, SOFTWARE)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2,1")
+    assert [egl.choose_device(worker).index for worker in range(3)] == [0, 1, 0]
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "GPU-5d1f")
+    assert egl.choose_device(2).index == 2
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    assert egl.choose_device(0) == SOFTWARE
+    here(NODE, SOFTWARE)  # another maker's GPU has no CUDA index
+    assert egl.choose_device(0) == NODE
+
+
+def test_egl_device_id_wins(here, monkeypatch: pytest.MonkeyPatch) -> None:
+    here(*GPUS, SOFTWARE)
+    monkeypatch.setenv("EGL_DEVICE_ID", "3")
+    assert egl.choose_device(0) == SOFTWARE
+    for wrong in ("4", "first", "-1"):
+        monkeypatch.setenv("EGL_DEVICE_ID", wrong)
+        with pytest.raises(ConfigError, match="expected a number below 4"):
+            egl.choose_device(0)
+
+
+def test_without_a_gpu_the_software_device_draws(here) -> None:
+    here(SOFTWARE)
+    assert egl.choose_device(7) == SOFTWARE
+    assert not egl.gpu_available()
+    assert backends.resolve("auto") == "numba"
+
+
+def test_without_any_device_the_error_says_what_to_install(here, monkeypatch: pytest.MonkeyPatch) -> None:
+    here()
+    monkeypatch.setattr(gl_context, "_context", None)
+    assert backends.resolve("auto") == "numba"
+    for attempt in (lambda: egl.choose_device(0), lambda: backends.RENDERERS["pyrender"](0)):
+        with pytest.raises(ConfigError, match="apt-get install libegl1"):
+            attempt()
+
+
+def test_no_libegl_means_no_devices(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(egl, "_LIBRARY", "libEGL-that-is-not-there.so")
+    assert egl.devices.__wrapped__() == ()
+
+
+@pytest.mark.gl
+def test_a_device_that_draws_in_software_after_all_is_no_gpu(here) -> None:
+    """The probe makes a context: a node in /dev/dri alone says little."""
+    real = egl.devices()[-1]
+    here(replace(real, is_software=False, drm_file="/dev/dri/card0"))
+    if real.is_software:
+        assert not egl.gpu_available()
+
+
+@pytest.mark.parametrize(
+    ("output", "code", "expected"),
+    [
+        ("NVIDIA H100/PCIe/SSE2", 0, True),
+        ("llvmpipe (LLVM 15.0.6, 256 bits)", 0, False),
+        ("softpipe", 0, False),
+        ("", 1, False),
+        ("NVIDIA H100/PCIe/SSE2", -11, False),
+    ],
+)
+def test_what_the_probe_says_decides(here, monkeypatch, output: str, code: int, expected: bool) -> None:
+    here(NODE, SOFTWARE)
+    monkeypatch.setattr(
+        subprocess, "run", lambda *_args, **_kwargs: subprocess.CompletedProcess([], code, output, "driver lost")
+    )
+    assert egl.gpu_available() is expected
+    assert backends.resolve("auto") == ("pyrender" if expected else "numba")
+
+
+def test_a_renderer_named_is_the_one_used() -> None:
+    assert [backends.resolve(name) for name in ("numba", "pyrender")] == ["numba", "pyrender"]
+
+
+def test_another_platform_of_pyopengl_is_refused(here, monkeypatch: pytest.MonkeyPatch) -> None:
+    here(SOFTWARE)
+    monkeypatch.setattr(gl_context, "_context", None)
+    monkeypatch.setenv("PYOPENGL_PLATFORM", "osmesa")
+    with pytest.raises(ConfigError, match="PYOPENGL_PLATFORM is 'osmesa', expected 'egl'"):
+        gl_context.process_context(0)
+
+
+def test_a_missing_pyrender_is_named(here, monkeypatch: pytest.MonkeyPatch) -> None:
+    here(SOFTWARE)
+    monkeypatch.setattr(gl_context, "_context", None)
+    monkeypatch.setenv("PYOPENGL_PLATFORM", "egl")
+    monkeypatch.setitem(sys.modules, "pyrender", None)
+    with pytest.raises(ConfigError, match="Install pyrender-maintained"):
+        gl_context.process_context(0)
+
+
+@pytest.mark.gl
+def test_a_context_made_before_a_fork_is_refused_after_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    context = gl_context.process_context(0)
+    assert context.pid == os.getpid()
+    monkeypatch.setattr(gl_context, "_context", replace(context, pid=context.pid + 1))
+    with pytest.raises(ConfigError, match="forked"):
+        gl_context.process_context(0)
+
+
+@pytest.mark.gl
+def test_a_gpu_that_gives_no_context_is_replaced_and_the_log_says_so(here, monkeypatch, caplog) -> None:
+    context = gl_context.process_context(0)
+    here(NODE, SOFTWARE)
+    monkeypatch.setattr(gl_context, "_context", None)
+
+    def make(device: Device) -> gl_context.GlContext:
+        if not device.is_software:
+            raise ConfigError("EGL device 0 gives no context.")
+        return replace(context, device=device)
+
+    monkeypatch.setattr(gl_context, "_make", make)
+    assert gl_context.process_context(0).device == SOFTWARE
+    assert "EGL device 0 gives no context. Drawing in software instead" in caplog.text
+    monkeypatch.setattr(gl_context, "_context", None)
+    with pytest.raises(ConfigError, match="gives no context"):
+        gl_context.process_context(0, software_too=False)
+    monkeypatch.setenv("EGL_DEVICE_ID", "0")  # asked for by name: nothing takes its place
+    with pytest.raises(ConfigError, match="gives no context"):
+        gl_context.process_context(0)
+
+
+@pytest.mark.gl
+def test_a_process_that_drew_ends_without_a_word() -> None:
+    """PyOpenGL prints where it is called while the interpreter ends."""
+    code = (
+        "from aih_builder.synth.renderers.backends import RENDERERS\n"
+        "from tests.synth.test_renderers import *\n"
+        "renderer = RENDERERS['pyrender'](0)\n"
+        "hand = hand_draw(0, (0.0, 0, 0.5), plain_texture())\n"
+        "renderer.render(RenderRequest(SIZE, K_PX, ambient(0.5), (hand, None)))\n"
+    )
+    path = os.pathsep.join(sys.path)
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=os.environ | {"PYTHONPATH": path}, capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
