@@ -80,7 +80,7 @@ class RenderEngine(Engine):
         ]
 
     def _attempt(self, index: int, attempt: int, tally: Tally) -> tuple[Sample, ImageU8 | None]:
-        drawn = self.draw(index, attempt, name_of(index).split, self._design(index), tally)
+        drawn = self.draw(index, attempt, name_of(index).split, self.design(index), tally)
         return drawn.sample, drawn.background_rgb
 
     def draw(self, index: int, attempt: int, split: Split, design: Design, tally: Tally) -> Drawn:
@@ -107,7 +107,8 @@ class RenderEngine(Engine):
             sample = self._record(index, attempt, split, design, pair, scene, layers, composite, texture, background)
         return Drawn(sample, background.rgb, layers)
 
-    def _design(self, index: int) -> Design:
+    def design(self, index: int) -> Design:
+        """What the sample of an index shall be."""
         stream = self._manifest.streams.render
         if stream is None:
             raise ConfigError("streams.render: the manifest names no such stream.")

@@ -1,5 +1,5 @@
 from collections import Counter
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -196,7 +196,7 @@ def test_joints_pose_and_camera_follow_an_affine_exactly(bank: Bank, plan: Plan)
             K = source.K_px + np.array([[3, 5, 0], [0, -4, 0], [0, 0, 0]], np.float32)
             K_px = K.astype(np.float64)
             joints_px = project(source.cam_joints_m.astype(np.float64), K_px).astype(np.float32)
-            source = entry_with(source, K_px=K, joints_px=joints_px)
+            source = replace(source, K_px=K, joints_px=joints_px)
         affine = draw_affines(rng, Affine(), bank, SIZE_PX, 0)[0]
         moved = move_hand(source, affine, models[source.side])
         wanted = source.joints_px.astype(np.float64) @ affine[:, :2].T + affine[:, 2]
@@ -204,10 +204,6 @@ def test_joints_pose_and_camera_follow_an_affine_exactly(bank: Bank, plan: Plan)
         posed = models[source.side].pose(moved.pose_rad, source.mano_betas, moved.trans_m)
         assert np.abs(posed.joints_m - moved.joints_m).max() < 1e-6
         assert np.abs(project(posed.joints_m, moved.K_px.astype(np.float64)) - wanted).max() < 1e-2
-
-
-def entry_with(source: BankEntry, **changes: np.ndarray) -> BankEntry:
-    return BankEntry(**{f.name: getattr(source, f.name) for f in fields(BankEntry)} | changes)
 
 
 def test_what_a_picture_does_not_know_stays_unknown(tmp_path: Path) -> None:
