@@ -155,18 +155,34 @@ def test_a_gpu_that_gives_no_context_is_replaced_and_the_log_says_so(here, monke
         gl_context.process_context(0)
 
 
-@pytest.mark.gl
-def test_a_process_that_drew_ends_without_a_word() -> None:
-    """PyOpenGL prints where it is called while the interpreter ends."""
-    code = (
+def run(code: str) -> subprocess.CompletedProcess[str]:
+    """Run code in a process of its own, after one hand was drawn by `renderer`."""
+    drawn = (
         "from aih_builder.synth.renderers.backends import RENDERERS\n"
         "from tests.synth.test_renderers import *\n"
         "renderer = RENDERERS['pyrender'](0)\n"
         "hand = hand_draw(0, (0.0, 0, 0.5), plain_texture())\n"
-        "renderer.render(RenderRequest(SIZE, K_PX, ambient(0.5), (hand, None)))\n"
+        "request = RenderRequest(SIZE, K_PX, ambient(0.5), (hand, None))\n"
+        "renderer.render(request)\n"
     )
-    path = os.pathsep.join(sys.path)
-    done = subprocess.run(
-        [sys.executable, "-c", code], env=os.environ | {"PYTHONPATH": path}, capture_output=True, text=True, check=False
-    )
+    env = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    return subprocess.run([sys.executable, "-c", drawn + code], env=env, capture_output=True, text=True, check=False)
+
+
+@pytest.mark.gl
+def test_a_process_that_drew_ends_without_a_word() -> None:
+    """PyOpenGL prints where it is called while the interpreter ends."""
+    done = run("")
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+@pytest.mark.gl
+def test_a_context_that_other_code_has_ended_is_named() -> None:
+    code = (
+        "import pyrender\n"
+        "pyrender.OffscreenRenderer(8, 8).delete()\n"
+        "try:\n    renderer.render(request)\n"
+        "except AihError as error:\n    print(error)\n"
+    )
+    done = run("from aih_builder.errors import AihError\n" + code)
+    assert "the OpenGL context is lost (EGLError)" in done.stdout

@@ -10,7 +10,7 @@ import os
 from dataclasses import dataclass
 from typing import Any
 
-from aih_builder.errors import ConfigError
+from aih_builder.errors import AihError, ConfigError
 from aih_builder.synth.renderers import egl
 
 log = logging.getLogger(__name__)
@@ -30,8 +30,19 @@ class GlContext:
     pid: int
 
     def make_current(self) -> None:
-        """Direct this thread's OpenGL calls at the context: other code may have made one of its own."""
-        self.platform.make_current()
+        """Direct this thread's OpenGL calls at the context: other code may have made one of its own.
+
+        Raises AihError where other code has ended the display that both share.
+        """
+        from OpenGL.error import Error as OpenGlError
+
+        try:
+            self.platform.make_current()
+        except OpenGlError as error:
+            raise AihError(
+                f"renderer pyrender: the OpenGL context is lost ({type(error).__name__}). Other code in this process "
+                "has ended EGL's display, as deleting a pyrender.OffscreenRenderer does. Draw in a process of its own."
+            ) from error
 
 
 def process_context(worker: int, *, software_too: bool = True) -> GlContext:

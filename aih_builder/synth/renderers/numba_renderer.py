@@ -46,7 +46,8 @@ class NumbaRenderer(Renderer):
         pyramid, sides = self._pyramid(hand)
         lights = request.lights
         shade(
-            self._near, self._triangle, box, ORDER[request.supersamples], grid_xy, inverse_z,
+            self._near, self._triangle, box, ORDER[request.supersamples], (0,) * request.supersamples,
+            grid_xy, inverse_z,
             hand.positions_m, hand.normals, hand.tangents, hand.uv, hand.faces,
             pyramid, sides, level_of_detail(request, hand),
             lights.directions, lights.radiance_rgb, lights.sky_rgb, lights.ground_rgb, lights.up,

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple, final
 
 import numpy as np
 
+from aih_builder.errors import AihError
 from aih_builder.synth.byte_cache import ByteCache
 from aih_builder.synth.renderers.base import HandDraw, Layer, Renderer, RenderRequest
 from aih_builder.synth.renderers.gl_context import GlContext, process_context
@@ -190,5 +191,8 @@ class PyrenderRenderer(Renderer):
 
 
 def _free_all(context: GlContext, pyramids: "ByteCache[GpuPyramid]") -> None:
-    context.make_current()
+    try:
+        context.make_current()
+    except AihError:  # the context is lost, and its textures with it
+        return
     pyramids.clear()
