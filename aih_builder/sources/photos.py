@@ -206,8 +206,8 @@ def _outside(shape_hw: tuple[int, ...], to_px: Array, size_px: int) -> Array:
     """Which pixels of a crop (size, size) lie beyond the image."""
     pixels = np.arange(size_px)
     y, x = ((pixels - to_px[i, 2]) / to_px[i, i] for i in (1, 0))
-    beyond_y, beyond_x = ((p < -0.5) | (p > side - 0.5) for p, side in zip((y, x), shape_hw, strict=True))
-    return np.logical_or.outer(beyond_y, beyond_x)
+    beyond = [(p < -0.5) | (p > side - 0.5) for p, side in zip((y, x), shape_hw, strict=True)]
+    return np.logical_or.outer(*beyond)
 
 
 def _place(name: Path, entry_id: str) -> tuple[Split, str]:
@@ -230,7 +230,8 @@ def _joints(known: dict[str, Any], to_px: Array) -> dict[str, Any]:
         projected = np.full((21, 2), np.nan)
     moved = points @ to_px[:, :2].T + to_px[:, 2]
     joints_px = np.where(np.isfinite(projected).all(axis=1, keepdims=True), projected, moved)
-    valid_2d, valid_3d = np.isfinite(joints_px).all(axis=1), np.isfinite(points_m).all(axis=1)
+    valid_2d: Array = np.isfinite(joints_px).all(axis=1)
+    valid_3d: Array = np.isfinite(points_m).all(axis=1)
     return {
         "joints_px": np.where(valid_2d[:, None], joints_px, 0).astype(np.float32),
         "joint2d_valid": valid_2d,

@@ -53,7 +53,9 @@ def test_indices_give_different_samples(many: list[Sample]) -> None:
 
 
 def test_the_histogram_of_occlusion_follows_the_manifest(plan: Plan, many: list[Sample]) -> None:
-    wanted = plan.manifest.streams.render.occlusion
+    stream = plan.manifest.streams.render
+    assert stream is not None
+    wanted = stream.occlusion
     pairs = [s for s in many if s.hand_present.all()]
     rates = np.array([s.occlusion_rate[s.target_hand] for s in pairs])
     found = np.histogram(rates, wanted.bins)[0] / len(rates)

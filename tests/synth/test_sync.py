@@ -9,7 +9,7 @@ from aih_builder import Sample
 from aih_builder.config import Affine
 from aih_builder.errors import ConfigError, GenerationError
 from aih_builder.geometry import project
-from aih_builder.identity import SampleName, index_of
+from aih_builder.identity import SPLITS, SampleName, Split, index_of
 from aih_builder.imaging import shrunk
 from aih_builder.sample import hdr_masks
 from aih_builder.shards.plan import Plan, make_plan
@@ -135,7 +135,7 @@ def test_joints_hidden_by_the_hand_itself_or_by_the_other_are_not_visible(many: 
 
 def test_val_and_test_keep_their_colours_and_train_does_not(engine: Engine, bank: Bank) -> None:
     """Mean colour of the target's visible part against that of its picture."""
-    ratios: dict[str, list[np.ndarray]] = {"train": [], "val": [], "test": []}
+    ratios: dict[Split, list[np.ndarray]] = {split: [] for split in SPLITS}
     for split, found in ratios.items():
         for k in range(16):
             s = engine.make(index_of(SampleName("sync", split, k)), Tally())

@@ -59,12 +59,12 @@ def _measured(chosen: argparse.Namespace, folder: Path) -> dict[str, Any]:
     size = chosen.sizes[0]
     log.info("compositing at %d px", size)
     content["sync"][str(size)] = sync_bench.measure(size, chosen.scenes, chosen.rounds, folder / "sync")
-    runs: list[tuple[EngineName, str]] = [("render", renderer) for renderer in chosen.renderers] + [("sync", "numba")]
-    for engine, renderer in runs:
-        log.info("whole datasets: %s, %s", engine, renderer)
+    for renderer in [*chosen.renderers, ""]:
+        engine: EngineName = "render" if renderer else "sync"
+        log.info("whole datasets: %s %s", engine, renderer)
         where = folder / f"{engine}-{renderer}"
         content["end_to_end"].append(
-            end_to_end.measure(engine, renderer, size, chosen.samples, chosen.processes, 3, where)
+            end_to_end.measure(engine, renderer or "numba", size, chosen.samples, chosen.processes, 3, where)
         )
     log.info("bytes")
     content["bytes"] = end_to_end.bytes_against_raw(size, min(chosen.samples, 256), folder / "bytes")
