@@ -230,8 +230,8 @@ def _joints(known: dict[str, Any], to_px: Array) -> dict[str, Any]:
         projected = np.full((21, 2), np.nan)
     moved = points @ to_px[:, :2].T + to_px[:, 2]
     joints_px = np.where(np.isfinite(projected).all(axis=1, keepdims=True), projected, moved)
-    valid_2d: Array = np.isfinite(joints_px).all(axis=1)
-    valid_3d: Array = np.isfinite(points_m).all(axis=1)
+    valid_2d = np.asarray(np.isfinite(joints_px).all(axis=1))
+    valid_3d = np.asarray(np.isfinite(points_m).all(axis=1))
     return {
         "joints_px": np.where(valid_2d[:, None], joints_px, 0).astype(np.float32),
         "joint2d_valid": valid_2d,

@@ -18,6 +18,7 @@ from aih_builder.config import parse_manifest
 from aih_builder.errors import AihError, AssetError, ConfigError
 from aih_builder.files import read_json
 from aih_builder.hands.arrays import open_hand
+from aih_builder.shards import tasks
 from aih_builder.shards.build import equals_stored
 from aih_builder.shards.plan import load_plan, make_plan
 from aih_builder.shards.tasks import make_sample, read_record
@@ -170,7 +171,7 @@ def test_too_few_pictures_for_a_split_are_refused(tmp_path: Path) -> None:
         make_plan(both(tmp_path, pools=build), tmp_path / "it")
 
 
-def test_a_bank_that_changed_after_planning_stops_the_run_and_is_found(tmp_path: Path) -> None:
+def test_a_bank_that_changed_after_planning_stops_the_run_and_is_found(tmp_path: Path, monkeypatch) -> None:
     path = bank_file(tmp_path)
     folder = tmp_path / "it"
     manifest = both(tmp_path, image_size_px=CORE, pools={"bank": {"path": "b.h5"}})
@@ -179,7 +180,7 @@ def test_a_bank_that_changed_after_planning_stops_the_run_and_is_found(tmp_path:
     disc_bank(path, 12, skin_tone=7)
     (problem,) = [p for p in validate(folder).problems if p.file == "cache"]
     assert "is not the one that was planned" in problem.message
-    make_sample.__globals__["_engines"].clear()
+    monkeypatch.setattr(tasks, "_engines", {})
     with pytest.raises(AssetError, match=r"is the bank .*, planned was .* Put the old file back"):
         make_sample(load_plan(folder), 3)
     path.unlink()
