@@ -51,9 +51,11 @@ def compose(
     height, width = background_rgb.shape[:2]
     empty = np.zeros((height, width, 4), np.uint8)
     right, left = (empty if layer is None else layer.rgba for layer in layers)
-    image = np.empty((height, width, 3), np.uint8)
+    # Where no hand is, all pictures are the background: copied at once, so that the kernel visits the hands alone.
+    image = background_rgb.copy()
     targets = np.empty((2, height, width, 3), np.uint8)
-    masks = np.empty((3, 2, height, width), np.bool_)
+    targets[:] = background_rgb
+    masks = np.zeros((3, 2, height, width), np.bool_)
     _compose(right, left, right_in_front, background_rgb, reach_px, image, targets, masks[0], masks[1], masks[2])
     return Composite(image, targets, masks[0], masks[1], masks[2])
 
@@ -93,11 +95,6 @@ def _compose(right, left, right_in_front, background, reach, image, targets, cha
     for y in range(height):
         for x in range(width):
             if right[y, x, 3] == 0 and left[y, x, 3] == 0:
-                amodal[0, y, x] = amodal[1, y, x] = visible[0, y, x] = visible[1, y, x] = False
-                changed[0, y, x] = changed[1, y, x] = False
-                for c in range(3):
-                    b = background[y, x, c]
-                    targets[0, y, x, c], targets[1, y, x, c], image[y, x, c] = b, b, b
                 continue
             ar, al = _alpha(right, y, x, reach), _alpha(left, y, x, reach)
             whole_r, whole_l = ar >= AMODAL_ALPHA, al >= AMODAL_ALPHA
