@@ -51,5 +51,5 @@ def test_the_python_in_the_readme_runs(small_dataset: Path) -> None:
 @pytest.mark.parametrize("block", re.findall(r"```yaml\n(.*?)```", README, flags=re.DOTALL))
 def test_every_manifest_in_the_readme_is_valid(block: str) -> None:
     content = yaml.safe_load(block)
-    content["pools"]["backgrounds"]["folders"] = []
+    content["pools"].get("backgrounds", {})["folders"] = []
     assert parse_manifest(content, where="README", folder=ROOT).total() > 0
