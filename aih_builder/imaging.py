@@ -61,6 +61,14 @@ def decode_image(data: bytes | memoryview) -> ImageU8:
     return np.ascontiguousarray(bgr[..., ::-1])
 
 
+def decode_jpeg_rgba(data: bytes | memoryview) -> ImageU8:
+    """A JPEG as (H, W, 4) with alpha 255, to be filled in. Raises ShardError where it is damaged."""
+    try:
+        return simplejpeg.decode_jpeg(data, "RGBA")
+    except ValueError as error:
+        raise ShardError(f"damaged JPEG data ({error}).") from error
+
+
 def decode_png(data: bytes | memoryview) -> NDArray:
     """PNG bytes as stored (channels in OpenCV's order). Raises ShardError where they are damaged."""
     array = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED) if len(data) else None

@@ -24,7 +24,7 @@ import numpy as np
 from aih_builder.errors import AihError, AssetError, ConfigError
 from aih_builder.files import whole_file
 from aih_builder.identity import SPLITS, Split
-from aih_builder.imaging import decode_image, encode_jpeg
+from aih_builder.imaging import decode_jpeg_rgba, encode_jpeg
 from aih_builder.sample import SIDES, Array, Spec, check_arrays, specs_of
 from aih_builder.tables import (
     DAMAGE,
@@ -234,8 +234,9 @@ class Bank:
             return self._arrays["rgba"][i]
         a, b, c = self._arrays["offsets"][i].tolist()
         blob, size = self._arrays["blob"], self.head.size_px
-        alpha = np.frombuffer(zlib.decompress(blob[b:c].tobytes()), np.uint8).reshape(size, size, 1)
-        return np.concatenate([decode_image(blob[a:b].tobytes()), alpha], axis=2)
+        rgba = decode_jpeg_rgba(blob[a:b].tobytes())
+        rgba[..., 3] = np.frombuffer(zlib.decompress(blob[b:c].tobytes()), np.uint8).reshape(size, size)
+        return rgba
 
     def check(self) -> None:
         """Read everything: the digest must be that of the content, each entry whole. Raises AssetError."""
