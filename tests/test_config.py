@@ -36,11 +36,12 @@ def test_four_keys_suffice_and_zero_is_a_seed() -> None:
 
 def test_the_demo_states_the_defaults() -> None:
     """Its comments would mislead otherwise: it differs from the shortest manifest only where it must."""
-    demo, least = load_manifest(manifests() / "demo.yaml").to_json(), parse(LEAST).to_json()
+    both = {engine: {"count": {"train": 1}} for engine in ("render", "sync")}
+    demo, least = load_manifest(manifests() / "demo.yaml").to_json(), parse(LEAST | {"streams": both}).to_json()
     assert {key for key in demo if demo[key] != least[key]} == {"name", "seed", "shard_samples", "streams"}
-    assert {k: v for k, v in demo["streams"]["render"].items() if k != "count"} == {
-        k: v for k, v in least["streams"]["render"].items() if k != "count"
-    }
+    for engine in both:
+        demo_stream, least_stream = demo["streams"][engine], least["streams"][engine]
+        assert demo_stream | {"count": 0} == least_stream | {"count": 0}
 
 
 def at(path: str, value: object) -> Callable[[dict[str, Any]], None]:
