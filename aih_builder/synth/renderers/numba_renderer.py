@@ -9,9 +9,10 @@ from aih_builder.synth.byte_cache import ByteCache
 from aih_builder.synth.renderers.base import HandDraw, Layer, Renderer, RenderRequest
 from aih_builder.synth.renderers.rasterize import project_to_grid, rasterize
 from aih_builder.synth.renderers.samples import ORDER
-from aih_builder.synth.renderers.shade import TO_LINEAR, TO_SRGB, level_of_detail, shade, texture_pyramid
+from aih_builder.synth.renderers.shade import TO_SRGB, level_of_detail, shade, texture_pyramid
+from aih_builder.synth.renderers.shade_gather import corner_records, packed_texels, rays
 
-_PYRAMID_BYTES = 128 * 2**20  # about 2 MB each at 512 px
+_PYRAMID_BYTES = 128 * 2**20  # about 3 MB each at 512 px
 
 
 @final
@@ -43,21 +44,22 @@ class NumbaRenderer(Renderer):
         rgba = np.empty((size, size, 4), np.uint8)
         depth_m = np.empty((size, size), np.float32)
         normal = np.empty((size if request.with_normals else 0, size, 3), np.int8)
-        pyramid, sides = self._pyramid(hand)
+        texels, sides = self._pyramid(hand)
         lights = request.lights
         shade(
             self._near, self._triangle, box, ORDER[request.supersamples], (0,) * request.supersamples,
-            grid_xy, inverse_z,
-            hand.positions_m, hand.normals, hand.tangents, hand.uv, hand.faces,
-            pyramid, sides, level_of_detail(request, hand),
+            corner_records(grid_xy, inverse_z, hand.normals, hand.tangents, hand.uv), hand.faces,
+            rays(request.K_px, request.supersamples), texels, sides, level_of_detail(request, hand),
             lights.directions, lights.radiance_rgb, lights.sky_rgb, lights.ground_rgb, lights.up,
-            TO_LINEAR, TO_SRGB, rgba, depth_m, normal,
+            TO_SRGB, rgba, depth_m, normal,
         )  # fmt: skip
         return Layer(rgba, depth_m, normal if request.with_normals else None)
 
     def _pyramid(self, hand: HandDraw) -> tuple[np.ndarray, np.ndarray]:
         texture = hand.texture
-        return self._pyramids.get(
-            (texture.id, hand.side),
-            lambda: texture_pyramid(texture.albedo_rgb[hand.side], texture.normal_rgb, texture.roughness),
-        )
+
+        def make() -> tuple[np.ndarray, np.ndarray]:
+            pyramid, sides = texture_pyramid(texture.albedo_rgb[hand.side], texture.normal_rgb, texture.roughness)
+            return packed_texels(pyramid), sides
+
+        return self._pyramids.get((texture.id, hand.side), make)

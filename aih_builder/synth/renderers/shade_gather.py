@@ -1,0 +1,165 @@
+"""What a sample shows, before light falls on it: its place on its triangle, and there texture, normal and tangent.
+
+The tables are flat and indices unsigned: so nothing is asked about indices that count from the end.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from aih_builder.compiled import compiled
+from aih_builder.geometry import FloatArray
+from aih_builder.imaging import DISPLAY_GAMMA, ImageU8
+from aih_builder.synth.renderers.shade_light import (
+    BLUE,
+    GREEN,
+    HANDEDNESS,
+    MAP_X,
+    MAP_Y,
+    NORMAL_X,
+    NORMAL_Y,
+    NORMAL_Z,
+    RED,
+    ROUGHNESS,
+    TANGENT_X,
+    TANGENT_Y,
+    TANGENT_Z,
+    VIEW_X,
+    VIEW_Y,
+)
+
+# Of a corner's record: grid x, y, 1/z, handedness; then normal, tangent and texture coordinates, all over z.
+_X, _Y, _INVERSE_Z, _HANDEDNESS, _NORMAL, _TANGENT, _UV = (np.uintp(k) for k in (0, 1, 2, 3, 4, 7, 10))
+CORNER = np.uintp(12)
+_1, _2 = np.uintp(1), np.uintp(2)
+
+TO_LINEAR = ((np.arange(256) / 255.0) ** DISPLAY_GAMMA).astype(np.float32)
+_LINEAR = TO_LINEAR.astype(np.float64)
+_LEVEL = np.arange(256.0)  # looking a number up is faster than converting it
+_ALBEDO_BITS = (np.uint64(0), np.uint64(8), np.uint64(16))
+_MAP_X_BITS, _MAP_Y_BITS, _ROUGHNESS_BITS = np.uint64(24), np.uint64(32), np.uint64(40)
+_BYTE = np.uint64(255)
+
+
+def packed_texels(pyramid: ImageU8) -> NDArray[np.uint64]:
+    """A pyramid's texels (N, 6), each as one number that one load fetches; the first channel is the lowest byte."""
+    packed = np.zeros(len(pyramid), np.uint64)
+    for channel in range(6):
+        packed |= pyramid[:, channel].astype(np.uint64) << np.uint64(8 * channel)
+    return packed
+
+
+def corner_records(
+    grid_xy: FloatArray, inverse_z: FloatArray, normals: FloatArray, tangents: FloatArray, uv: FloatArray
+) -> FloatArray:
+    """All that samples need of R vertices, (R * CORNER,). What is divided by z is linear in the image."""
+    records = np.empty((len(uv), int(CORNER)))
+    records[:, 0:2] = grid_xy
+    records[:, 2] = inverse_z
+    records[:, 3] = tangents[:, 3]
+    over_z = inverse_z[:, None]
+    np.multiply(normals, over_z, out=records[:, 4:7])
+    np.multiply(tangents[:, :3], over_z, out=records[:, 7:10])
+    np.multiply(uv, over_z, out=records[:, 10:12])
+    return records.ravel()
+
+
+def rays(K_px: FloatArray, per_pixel: int) -> FloatArray:
+    """(2, 3): from a grid point (x, y, 1) to x and y of its ray at depth 1."""
+    middle = (per_pixel - 1) // 2
+    to_px = np.array([[1.0, 0.0, -middle], [0.0, 1.0, -middle], [0.0, 0.0, per_pixel]]) / per_pixel
+    return np.ascontiguousarray((np.linalg.inv(K_px) @ to_px)[:2])
+
+
+@compiled
+def gather(i, x, y, triangle, faces, records, texture, ray, b):
+    """Put a sample at grid point (x, y) of a triangle into place i of the chunk b; returns z.
+
+    texture: the texels, start and side of a level, start and side of the next coarser one, and the latter's share.
+    """
+    corners = (
+        np.uintp(faces[triangle, 0]) * CORNER,
+        np.uintp(faces[triangle, 1]) * CORNER,
+        np.uintp(faces[triangle, 2]) * CORNER,
+    )
+    weights = _weights(x, y, corners, records)
+    z = 1.0 / _mixed(corners, weights, _INVERSE_Z, records)
+    u, v = z * _mixed(corners, weights, _UV, records), z * _mixed(corners, weights, _UV + _1, records)
+    texels, start, side, coarser, coarser_side, share = texture
+    red, green, blue, map_x, map_y, roughness = _fetch(texels, start, side, u, v, 1.0 - share)
+    if share > 0.0:
+        more = _fetch(texels, coarser, coarser_side, u, v, share)
+        red, green, blue = red + more[0], green + more[1], blue + more[2]
+        map_x, map_y, roughness = map_x + more[3], map_y + more[4], roughness + more[5]
+    b[RED + i], b[GREEN + i], b[BLUE + i] = red, green, blue
+    b[MAP_X + i], b[MAP_Y + i], b[ROUGHNESS + i] = map_x, map_y, roughness
+    b[NORMAL_X + i] = _mixed(corners, weights, _NORMAL, records)
+    b[NORMAL_Y + i] = _mixed(corners, weights, _NORMAL + _1, records)
+    b[NORMAL_Z + i] = _mixed(corners, weights, _NORMAL + _2, records)
+    b[TANGENT_X + i] = _mixed(corners, weights, _TANGENT, records)
+    b[TANGENT_Y + i] = _mixed(corners, weights, _TANGENT + _1, records)
+    b[TANGENT_Z + i] = _mixed(corners, weights, _TANGENT + _2, records)
+    b[HANDEDNESS + i] = records[corners[0] + _HANDEDNESS]
+    b[VIEW_X + i] = ray[0, 0] * x + ray[0, 1] * y + ray[0, 2]
+    b[VIEW_Y + i] = ray[1, 0] * x + ray[1, 1] * y + ray[1, 2]
+    return z
+
+
+@compiled
+def _mixed(corners, weights, k, records):
+    """Entry k of three corners' records, weighted."""
+    return (
+        weights[0] * records[corners[0] + k]
+        + weights[1] * records[corners[1] + k]
+        + weights[2] * records[corners[2] + k]
+    )
+
+
+@compiled
+def _weights(x, y, corners, records):
+    """Weights of a triangle's corners at grid point (x, y), in the image."""
+    a, b, c = corners
+    ax, ay, bx, by, cx, cy = records[a], records[a + _Y], records[b], records[b + _Y], records[c], records[c + _Y]
+    area = (bx - ax) * (cy - ay) - (by - ay) * (cx - ax)
+    if area == 0.0:
+        area = 1e-12
+    wa = ((bx - x) * (cy - y) - (by - y) * (cx - x)) / area
+    wb = ((cx - x) * (ay - y) - (cy - y) * (ax - x)) / area
+    # Snapping lets a sample lie a hair outside: stay on the triangle.
+    wa = min(max(wa, 0.0), 1.0)
+    wb = min(max(wb, 0.0), 1.0 - wa)
+    return wa, wb, 1.0 - wa - wb
+
+
+@compiled
+def _fetch(texels, start, side, u, v, weight):
+    """Weight times the bilinear lookup of all channels at (u, v) of a level: side (float) texels a side from start."""
+    last = side - 1.0
+    x, y = min(max(u * side - 0.5, 0.0), last), min(max((1.0 - v) * side - 0.5, 0.0), last)
+    x0, y0 = np.floor(x), np.floor(y)
+    fx, fy = x - x0, y - y0
+    # By way of signed numbers, which every CPU can convert to.
+    left, right = np.uintp(np.int64(x0)), np.uintp(np.int64(min(x0 + 1.0, last)))
+    above = start + np.uintp(np.int64(y0 * side))
+    below = start + np.uintp(np.int64(min(y0 + 1.0, last) * side))
+    four = texels[above + left], texels[above + right], texels[below + left], texels[below + right]
+    top, bottom = (1.0 - fy) * weight, fy * weight
+    weights = (1.0 - fx) * top, fx * top, (1.0 - fx) * bottom, fx * bottom
+    return (
+        _channel(four, weights, _ALBEDO_BITS[0], _LINEAR),
+        _channel(four, weights, _ALBEDO_BITS[1], _LINEAR),
+        _channel(four, weights, _ALBEDO_BITS[2], _LINEAR),
+        _channel(four, weights, _MAP_X_BITS, _LEVEL),
+        _channel(four, weights, _MAP_Y_BITS, _LEVEL),
+        _channel(four, weights, _ROUGHNESS_BITS, _LEVEL),
+    )
+
+
+@compiled
+def _channel(four, weights, bits, table):
+    """The byte at `bits` of four texels, each looked up in a table, weighted."""
+    return (
+        weights[0] * table[(four[0] >> bits) & _BYTE]
+        + weights[1] * table[(four[1] >> bits) & _BYTE]
+        + weights[2] * table[(four[2] >> bits) & _BYTE]
+        + weights[3] * table[(four[3] >> bits) & _BYTE]
+    )
