@@ -6,7 +6,7 @@ from aih_builder.compiled import compiled
 from aih_builder.imaging import DISPLAY_GAMMA, ImageU8, to_u8
 from aih_builder.synth.renderers.base import KNEE, HandDraw, RenderRequest
 from aih_builder.synth.renderers.samples import is_creased
-from aih_builder.synth.renderers.shade_gather import TO_LINEAR, gather
+from aih_builder.synth.renderers.shade_gather import TO_LINEAR, fetch, place
 from aih_builder.synth.renderers.shade_light import (
     CHUNK,
     NORMAL_X,
@@ -106,19 +106,19 @@ def shade(
                 t = triangle[gy, gx]
                 if t < 0:
                     continue
-                z = gather(n, float(gx), float(gy), t, faces, records, texture, ray, b)
+                z = place(n, float(gx), float(gy), t, faces, records, ray, b)
                 pixel[n], share[n], first[n] = (y - top) * columns + x - left, 1.0 / per_pixel if every else 1.0, nearest
                 if nearest:
                     depth[y, x] = z
                     nearest = False
                 n += _ONE
                 if n == CHUNK:
-                    _finish(b, n, pixel, share, lights, radiance, sky, ground, up, to_srgb, sums)
+                    _finish(b, n, pixel, share, texture, lights, radiance, sky, ground, up, to_srgb, sums)
                     _put_normals(b, n, pixel, first, top, left, columns, normal_map)
                     n = np.uintp(0)
                 if not every:
                     break
-    _finish(b, n, pixel, share, lights, radiance, sky, ground, up, to_srgb, sums)
+    _finish(b, n, pixel, share, texture, lights, radiance, sky, ground, up, to_srgb, sums)
     _put_normals(b, n, pixel, first, top, left, columns, normal_map)
     for y in range(sums.shape[0]):
         for x in range(columns):
@@ -128,7 +128,7 @@ def shade(
 
 @compiled
 def _levels(texels, sides, detail):
-    """The two levels of a texture that detail lies between, as gather takes them."""
+    """The two levels of a texture that detail lies between, as fetch takes them."""
     level = min(int(detail), sides.shape[0] - 1)
     finer = 0
     for i in range(level):
@@ -141,18 +141,19 @@ def _levels(texels, sides, detail):
 
 
 @compiled
-def _finish(b, n, pixel, share, lights, radiance, sky, ground, up, to_srgb, sums):
+def _finish(b, n, pixel, share, texture, lights, radiance, sky, ground, up, to_srgb, sums):
     """Light the first n samples of a chunk and add each one's share to its pixel."""
+    fetch(b, n, texture)
     bend(b)
     ambient(b, sky, ground, up)
     for i in range(lights.shape[0]):
         add_light(b, lights[i], radiance[i])
     flat = sums.reshape(-1)
     for i in range(n):
-        place, weight = np.uintp(4 * pixel[i]), share[i]
-        flat[place] += weight * to_srgb[_bin(b[OUT_RED + i])]
-        flat[place + _ONE] += weight * to_srgb[_bin(b[OUT_GREEN + i])]
-        flat[place + _TWO] += weight * to_srgb[_bin(b[OUT_BLUE + i])]
+        at, weight = np.uintp(4 * pixel[i]), share[i]
+        flat[at] += weight * to_srgb[_bin(b[OUT_RED + i])]
+        flat[at + _ONE] += weight * to_srgb[_bin(b[OUT_GREEN + i])]
+        flat[at + _TWO] += weight * to_srgb[_bin(b[OUT_BLUE + i])]
 
 
 @compiled

@@ -23,6 +23,8 @@ from aih_builder.synth.renderers.shade_light import (
     TANGENT_X,
     TANGENT_Y,
     TANGENT_Z,
+    U,
+    V,
     VIEW_X,
     VIEW_Y,
 )
@@ -71,11 +73,8 @@ def rays(K_px: FloatArray, per_pixel: int) -> FloatArray:
 
 
 @compiled
-def gather(i, x, y, triangle, faces, records, texture, ray, b):
-    """Put a sample at grid point (x, y) of a triangle into place i of the chunk b; returns z.
-
-    texture: the texels, start and side of a level, start and side of the next coarser one, and the latter's share.
-    """
+def place(i, x, y, triangle, faces, records, ray, b):
+    """Put what is known of a sample at grid point (x, y) of a triangle into place i of the chunk b; returns z."""
     corners = (
         np.uintp(faces[triangle, 0]) * CORNER,
         np.uintp(faces[triangle, 1]) * CORNER,
@@ -83,15 +82,8 @@ def gather(i, x, y, triangle, faces, records, texture, ray, b):
     )
     weights = _weights(x, y, corners, records)
     z = 1.0 / _mixed(corners, weights, _INVERSE_Z, records)
-    u, v = z * _mixed(corners, weights, _UV, records), z * _mixed(corners, weights, _UV + _1, records)
-    texels, start, side, coarser, coarser_side, share = texture
-    red, green, blue, map_x, map_y, roughness = _fetch(texels, start, side, u, v, 1.0 - share)
-    if share > 0.0:
-        more = _fetch(texels, coarser, coarser_side, u, v, share)
-        red, green, blue = red + more[0], green + more[1], blue + more[2]
-        map_x, map_y, roughness = map_x + more[3], map_y + more[4], roughness + more[5]
-    b[RED + i], b[GREEN + i], b[BLUE + i] = red, green, blue
-    b[MAP_X + i], b[MAP_Y + i], b[ROUGHNESS + i] = map_x, map_y, roughness
+    b[U + i] = z * _mixed(corners, weights, _UV, records)
+    b[V + i] = z * _mixed(corners, weights, _UV + _1, records)
     b[NORMAL_X + i] = _mixed(corners, weights, _NORMAL, records)
     b[NORMAL_Y + i] = _mixed(corners, weights, _NORMAL + _1, records)
     b[NORMAL_Z + i] = _mixed(corners, weights, _NORMAL + _2, records)
@@ -102,6 +94,28 @@ def gather(i, x, y, triangle, faces, records, texture, ray, b):
     b[VIEW_X + i] = ray[0, 0] * x + ray[0, 1] * y + ray[0, 2]
     b[VIEW_Y + i] = ray[1, 0] * x + ray[1, 1] * y + ray[1, 2]
     return z
+
+
+@compiled
+def fetch(b, n, texture):
+    """Filter the texture for the first n samples of a chunk.
+
+    texture: the texels, start and side of a level, start and side of the next coarser one, and the latter's share.
+    """
+    texels, start, side, coarser, coarser_side, share = texture
+    for i in range(n):
+        found = _filtered(texels, start, side, b[U + i], b[V + i], 1.0 - share)
+        b[RED + i], b[GREEN + i], b[BLUE + i] = found[0], found[1], found[2]
+        b[MAP_X + i], b[MAP_Y + i], b[ROUGHNESS + i] = found[3], found[4], found[5]
+    if share > 0.0:
+        for i in range(n):
+            found = _filtered(texels, coarser, coarser_side, b[U + i], b[V + i], share)
+            b[RED + i] += found[0]
+            b[GREEN + i] += found[1]
+            b[BLUE + i] += found[2]
+            b[MAP_X + i] += found[3]
+            b[MAP_Y + i] += found[4]
+            b[ROUGHNESS + i] += found[5]
 
 
 @compiled
@@ -131,7 +145,7 @@ def _weights(x, y, corners, records):
 
 
 @compiled
-def _fetch(texels, start, side, u, v, weight):
+def _filtered(texels, start, side, u, v, weight):
     """Weight times the bilinear lookup of all channels at (u, v) of a level: side (float) texels a side from start."""
     last = side - 1.0
     x, y = min(max(u * side - 0.5, 0.0), last), min(max((1.0 - v) * side - 0.5, 0.0), last)

@@ -24,7 +24,8 @@ VIEW_X, VIEW_Y, VIEW_Z = (CHUNK * np.uintp(row) for row in range(13, 16))
 # What `light` finds: linear colour.
 OUT_RED, OUT_GREEN, OUT_BLUE = (CHUNK * np.uintp(row) for row in range(16, 19))
 _FACING = CHUNK * np.uintp(19)  # n.v
-ROWS = 20
+U, V = CHUNK * np.uintp(20), CHUNK * np.uintp(21)  # texture coordinates
+ROWS = 22
 
 
 @compiled
