@@ -7,7 +7,7 @@ import numpy as np
 
 from aih_builder.synth.byte_cache import ByteCache
 from aih_builder.synth.renderers.base import HandDraw, Layer, Renderer, RenderRequest
-from aih_builder.synth.renderers.rasterize import project_to_grid, rasterize
+from aih_builder.synth.renderers.rasterize import clear, project_to_grid, rasterize_on_clear
 from aih_builder.synth.renderers.samples import ORDER
 from aih_builder.synth.renderers.shade import TO_SRGB, level_of_detail, shade, texture_pyramid
 from aih_builder.synth.renderers.shade_gather import corner_records, packed_texels, rays
@@ -23,6 +23,7 @@ class NumbaRenderer(Renderer):
         self._pyramids: ByteCache[tuple[np.ndarray, np.ndarray]] = ByteCache(_PYRAMID_BYTES, lambda p: p[0].nbytes)
         self._near = np.empty((0, 0), np.float32)
         self._triangle = np.empty((0, 0), np.int32)
+        self._stale = (0, -1, 0, -1)  # the box of samples in these buffers that hold what was drawn last
 
     def render(self, request: RenderRequest) -> tuple[Layer | None, Layer | None]:
         """See Renderer.render."""
@@ -30,6 +31,7 @@ class NumbaRenderer(Renderer):
         if self._near.shape[0] != samples:
             self._near = np.empty((samples, samples), np.float32)
             self._triangle = np.empty((samples, samples), np.int32)
+            self._stale = (0, samples - 1, 0, samples - 1)
         right, left = (None if hand is None else self._layer(request, hand) for hand in request.hands)
         return right, left
 
@@ -40,7 +42,9 @@ class NumbaRenderer(Renderer):
     def _layer(self, request: RenderRequest, hand: HandDraw) -> Layer:
         size = request.size_px
         grid_xy, inverse_z = project_to_grid(hand.positions_m, request.K_px, request.supersamples)
-        box = rasterize(grid_xy, inverse_z, hand.faces, self._near, self._triangle)
+        clear(self._near, self._triangle, self._stale)
+        self._stale = (0, size * request.supersamples - 1, 0, size * request.supersamples - 1)  # until the box is known
+        box = self._stale = rasterize_on_clear(grid_xy, inverse_z, hand.faces, self._near, self._triangle)
         rgba = np.empty((size, size, 4), np.uint8)
         depth_m = np.empty((size, size), np.float32)
         normal = np.empty((size if request.with_normals else 0, size, 3), np.int8)

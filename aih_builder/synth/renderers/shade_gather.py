@@ -50,26 +50,27 @@ def packed_texels(pyramid: ImageU8) -> NDArray[np.uint64]:
     return packed
 
 
-def corner_records(
-    grid_xy: FloatArray, inverse_z: FloatArray, normals: FloatArray, tangents: FloatArray, uv: FloatArray
-) -> FloatArray:
+@compiled
+def corner_records(grid_xy, inverse_z, normals, tangents, uv):
     """All that samples need of R vertices, (R * CORNER,). What is divided by z is linear in the image."""
-    records = np.empty((len(uv), int(CORNER)))
-    records[:, 0:2] = grid_xy
-    records[:, 2] = inverse_z
-    records[:, 3] = tangents[:, 3]
-    over_z = inverse_z[:, None]
-    np.multiply(normals, over_z, out=records[:, 4:7])
-    np.multiply(tangents[:, :3], over_z, out=records[:, 7:10])
-    np.multiply(uv, over_z, out=records[:, 10:12])
+    records = np.empty((inverse_z.shape[0], CORNER))
+    for r in range(inverse_z.shape[0]):
+        over_z = inverse_z[r]
+        records[r, _X], records[r, _Y] = grid_xy[r, 0], grid_xy[r, 1]
+        records[r, _INVERSE_Z], records[r, _HANDEDNESS] = over_z, tangents[r, 3]
+        for k in range(3):
+            records[r, _NORMAL + np.uintp(k)] = normals[r, k] * over_z
+            records[r, _TANGENT + np.uintp(k)] = tangents[r, k] * over_z
+        records[r, _UV], records[r, _UV + _1] = uv[r, 0] * over_z, uv[r, 1] * over_z
     return records.ravel()
 
 
-def rays(K_px: FloatArray, per_pixel: int) -> FloatArray:
-    """(2, 3): from a grid point (x, y, 1) to x and y of its ray at depth 1."""
+def rays(K_px: FloatArray, per_pixel: int) -> tuple[float, float, float, float, float]:
+    """Of a grid point (x, y), the ray from the camera at depth 1: (r[0] x + r[1] y + r[2], r[3] y + r[4])."""
+    (fx, skew, cx), (_, fy, cy), _ = K_px.tolist()
     middle = (per_pixel - 1) // 2
-    to_px = np.array([[1.0, 0.0, -middle], [0.0, 1.0, -middle], [0.0, 0.0, per_pixel]]) / per_pixel
-    return np.ascontiguousarray((np.linalg.inv(K_px) @ to_px)[:2])
+    along_y, y_at_0 = 1 / (per_pixel * fy), -(middle / per_pixel + cy) / fy
+    return 1 / (per_pixel * fx), -skew * along_y / fx, -(middle / per_pixel + cx + skew * y_at_0) / fx, along_y, y_at_0
 
 
 @compiled
@@ -91,8 +92,8 @@ def place(i, x, y, triangle, faces, records, ray, b):
     b[TANGENT_Y + i] = _mixed(corners, weights, _TANGENT + _1, records)
     b[TANGENT_Z + i] = _mixed(corners, weights, _TANGENT + _2, records)
     b[HANDEDNESS + i] = records[corners[0] + _HANDEDNESS]
-    b[VIEW_X + i] = ray[0, 0] * x + ray[0, 1] * y + ray[0, 2]
-    b[VIEW_Y + i] = ray[1, 0] * x + ray[1, 1] * y + ray[1, 2]
+    b[VIEW_X + i] = ray[0] * x + ray[1] * y + ray[2]
+    b[VIEW_Y + i] = ray[3] * y + ray[4]
     return z
 
 
