@@ -84,17 +84,18 @@ def shade(
     normal_map[:] = 0
     step = len(step_of)
     per_pixel = step * step
-    top, left, columns = box[0] // step, box[2] // step, box[3] // step + 1 - box[2] // step
-    sums = np.zeros((max(box[1] // step + 1 - top, 0), columns, 4), np.float32)
+    top, left = box[0] // step, box[2] // step
+    rows, columns = max(box[1] // step + 1 - top, 0), max(box[3] // step + 1 - left, 0)
+    sums = np.zeros((rows, columns, 4), np.float32)
     texture = _levels(texels, sides, detail)
     b = np.zeros(ROWS * CHUNK)
     pixel, share, first = np.empty(CHUNK, np.int64), np.empty(CHUNK), np.empty(CHUNK, np.bool_)
     n = np.uintp(0)
-    for y in range(top, top + sums.shape[0]):
+    for y in range(top, top + rows):
         for x in range(left, left + columns):
             covered = 0
-            for i in range(y * step, (y + 1) * step):
-                for j in range(x * step, (x + 1) * step):
+            for i in range(np.uintp(y * step), np.uintp((y + 1) * step)):  # unsigned, as everywhere
+                for j in range(np.uintp(x * step), np.uintp((x + 1) * step)):
                     covered += near[i, j] > 0.0
             if covered == 0:
                 continue
@@ -107,7 +108,11 @@ def shade(
                 if t < 0:
                     continue
                 z = place(n, float(gx), float(gy), t, faces, records, ray, b)
-                pixel[n], share[n], first[n] = (y - top) * columns + x - left, 1.0 / per_pixel if every else 1.0, nearest
+                pixel[n], share[n], first[n] = (
+                    (y - top) * columns + x - left,
+                    1.0 / per_pixel if every else 1.0,
+                    nearest,
+                )
                 if nearest:
                     depth[y, x] = z
                     nearest = False
@@ -120,7 +125,7 @@ def shade(
                     break
     _finish(b, n, pixel, share, texture, lights, radiance, sky, ground, up, to_srgb, sums)
     _put_normals(b, n, pixel, first, top, left, columns, normal_map)
-    for y in range(sums.shape[0]):
+    for y in range(rows):
         for x in range(columns):
             for c in range(4):
                 rgba[top + y, left + x, c] = np.uint8(sums[y, x, c] + np.float32(0.5))

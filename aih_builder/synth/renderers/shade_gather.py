@@ -23,10 +23,10 @@ from aih_builder.synth.renderers.shade_light import (
     TANGENT_X,
     TANGENT_Y,
     TANGENT_Z,
-    U,
-    V,
     VIEW_X,
     VIEW_Y,
+    U,
+    V,
 )
 
 # Of a corner's record: grid x, y, 1/z, handedness; then normal, tangent and texture coordinates, all over z.
