@@ -164,7 +164,7 @@ def _finish(b, n, pixel, share, texture, lights, radiance, sky, ground, up, to_s
 @compiled
 def _bin(linear):
     """Where the response to a linear colour stands in its table."""
-    return np.uintp(np.int64(min(max(linear, 0.0), _BRIGHTEST) * _RESPONSE_STEPS + 0.5))
+    return np.uintp(np.int64(min(max(0.0, linear), _BRIGHTEST) * _RESPONSE_STEPS + 0.5))
 
 
 @compiled

@@ -149,7 +149,7 @@ def _weights(x, y, corners, records):
 def _filtered(texels, start, side, u, v, weight):
     """Weight times the bilinear lookup of all channels at (u, v) of a level: side (float) texels a side from start."""
     last = side - 1.0
-    x, y = min(max(u * side - 0.5, 0.0), last), min(max((1.0 - v) * side - 0.5, 0.0), last)
+    x, y = min(max(0.0, u * side - 0.5), last), min(max(0.0, (1.0 - v) * side - 0.5), last)
     x0, y0 = np.floor(x), np.floor(y)
     fx, fy = x - x0, y - y0
     # By way of signed numbers, which every CPU can convert to.
