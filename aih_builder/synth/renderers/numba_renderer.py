@@ -10,7 +10,8 @@ from aih_builder.synth.renderers.base import HandDraw, Layer, Renderer, RenderRe
 from aih_builder.synth.renderers.rasterize import clear, project_to_grid, rasterize_on_clear
 from aih_builder.synth.renderers.samples import ORDER
 from aih_builder.synth.renderers.shade import TO_SRGB, level_of_detail, shade, texture_pyramid
-from aih_builder.synth.renderers.shade_gather import corner_records, packed_texels, rays
+from aih_builder.synth.renderers.shade_place import corner_records, rays
+from aih_builder.synth.renderers.shade_texture import packed_texels
 
 _PYRAMID_BYTES = 128 * 2**20  # about 3 MB each at 512 px
 

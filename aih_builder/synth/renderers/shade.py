@@ -6,18 +6,10 @@ from aih_builder.compiled import compiled
 from aih_builder.imaging import DISPLAY_GAMMA, ImageU8, to_u8
 from aih_builder.synth.renderers.base import KNEE, HandDraw, RenderRequest
 from aih_builder.synth.renderers.samples import is_creased
-from aih_builder.synth.renderers.shade_gather import TO_LINEAR, fetch, place
-from aih_builder.synth.renderers.shade_light import (
-    CHUNK,
-    NORMAL_X,
-    OUT_BLUE,
-    OUT_GREEN,
-    OUT_RED,
-    ROWS,
-    add_light,
-    ambient,
-    bend,
-)
+from aih_builder.synth.renderers.shade_chunk import CHUNK, NORMAL_X, OUT_BLUE, OUT_GREEN, OUT_RED, ROWS
+from aih_builder.synth.renderers.shade_light import add_light, ambient, bend
+from aih_builder.synth.renderers.shade_place import place
+from aih_builder.synth.renderers.shade_texture import TO_LINEAR, fetch, levels_of
 
 _RESPONSE_STEPS = 1 << 15  # of the table of output levels, per unit of linear colour
 _BRIGHTEST = 4.0  # linear colour from which on the output is 255
@@ -87,7 +79,7 @@ def shade(
     top, left = box[0] // step, box[2] // step
     rows, columns = max(box[1] // step + 1 - top, 0), max(box[3] // step + 1 - left, 0)
     sums = np.zeros((rows, columns, 4), np.float32)
-    texture = _levels(texels, sides, detail)
+    levels = levels_of(sides, detail)
     b = np.zeros(ROWS * CHUNK)
     pixel, share, first = np.empty(CHUNK, np.int64), np.empty(CHUNK), np.empty(CHUNK, np.bool_)
     n = np.uintp(0)
@@ -118,12 +110,12 @@ def shade(
                     nearest = False
                 n += _ONE
                 if n == CHUNK:
-                    _finish(b, n, pixel, share, texture, lights, radiance, sky, ground, up, to_srgb, sums)
+                    _finish(b, n, pixel, share, texels, levels, lights, radiance, sky, ground, up, to_srgb, sums)
                     _put_normals(b, n, pixel, first, top, left, columns, normal_map)
                     n = np.uintp(0)
                 if not every:
                     break
-    _finish(b, n, pixel, share, texture, lights, radiance, sky, ground, up, to_srgb, sums)
+    _finish(b, n, pixel, share, texels, levels, lights, radiance, sky, ground, up, to_srgb, sums)
     _put_normals(b, n, pixel, first, top, left, columns, normal_map)
     for y in range(rows):
         for x in range(columns):
@@ -132,23 +124,9 @@ def shade(
 
 
 @compiled
-def _levels(texels, sides, detail):
-    """The two levels of a texture that detail lies between, as fetch takes them."""
-    level = min(int(detail), sides.shape[0] - 1)
-    finer = 0
-    for i in range(level):
-        finer += sides[i] * sides[i]
-    coarser = finer + sides[level] * sides[level]
-    last = level + 1 == sides.shape[0]
-    next_side = sides[level] if last else sides[level + 1]
-    share = 0.0 if last else detail - level
-    return texels, np.uintp(finer), float(sides[level]), np.uintp(coarser), float(next_side), share
-
-
-@compiled
-def _finish(b, n, pixel, share, texture, lights, radiance, sky, ground, up, to_srgb, sums):
+def _finish(b, n, pixel, share, texels, levels, lights, radiance, sky, ground, up, to_srgb, sums):
     """Light the first n samples of a chunk and add each one's share to its pixel."""
-    fetch(b, n, texture)
+    fetch(b, n, texels, levels)
     bend(b)
     ambient(b, sky, ground, up)
     for i in range(lights.shape[0]):

@@ -1,31 +1,32 @@
-"""Light on samples, many at once: loops without branches over one flat buffer, which the compiler turns into vectors.
-
-A chunk of CHUNK samples lies in a buffer b, quantity by quantity: b[ROUGHNESS + i] belongs to sample i. The rows'
-starts are literal and indices unsigned: so the compiler sees by itself that rows do not overlap and that no index
-counts from the end, without which it would not vectorise. For the same reason divisions are np.divide: `/` would ask
-for each number whether it is zero. The samples of an incomplete chunk are followed by what was left there; nobody
-reads it.
-"""
+"""Light on a chunk of samples, as synth.renderers.base defines it. See shade_chunk for the form of the loops."""
 
 import numpy as np
 
 from aih_builder.compiled import compiled
 from aih_builder.synth.renderers.base import SPECULAR_F0, WRAP
-
-CHUNK = np.uintp(128)  # the rows then fit the first-level cache
-
-# Of the filtered texel: linear albedo, normal map's x and y, roughness; all but the albedo 0 to 255.
-RED, GREEN, BLUE, MAP_X, MAP_Y, ROUGHNESS = (CHUNK * np.uintp(row) for row in range(6))
-# Interpolated over the triangle, of any length; after `bend` the normal is the one to shade with.
-NORMAL_X, NORMAL_Y, NORMAL_Z, TANGENT_X, TANGENT_Y, TANGENT_Z = (CHUNK * np.uintp(row) for row in range(6, 12))
-HANDEDNESS = CHUNK * np.uintp(12)
-# Where the ray from the camera meets the plane at depth 1; after `bend` the unit direction to the camera.
-VIEW_X, VIEW_Y, VIEW_Z = (CHUNK * np.uintp(row) for row in range(13, 16))
-# What `light` finds: linear colour.
-OUT_RED, OUT_GREEN, OUT_BLUE = (CHUNK * np.uintp(row) for row in range(16, 19))
-_FACING = CHUNK * np.uintp(19)  # n.v
-U, V = CHUNK * np.uintp(20), CHUNK * np.uintp(21)  # texture coordinates
-ROWS = 22
+from aih_builder.synth.renderers.shade_chunk import (
+    BLUE,
+    CHUNK,
+    FACING,
+    GREEN,
+    HANDEDNESS,
+    MAP_X,
+    MAP_Y,
+    NORMAL_X,
+    NORMAL_Y,
+    NORMAL_Z,
+    OUT_BLUE,
+    OUT_GREEN,
+    OUT_RED,
+    RED,
+    ROUGHNESS,
+    TANGENT_X,
+    TANGENT_Y,
+    TANGENT_Z,
+    VIEW_X,
+    VIEW_Y,
+    VIEW_Z,
+)  # fmt: skip
 
 
 @compiled
@@ -66,7 +67,7 @@ def ambient(b, sky, ground, up):
         b[OUT_GREEN + i] = b[GREEN + i] * (mid_g + dif_g * height)
         b[OUT_BLUE + i] = b[BLUE + i] * (mid_b + dif_b * height)
         facing = nx * b[VIEW_X + i] + ny * b[VIEW_Y + i] + nz * b[VIEW_Z + i]
-        b[_FACING + i] = max(abs(facing), 1e-3)
+        b[FACING + i] = max(abs(facing), 1e-3)
 
 
 @compiled
@@ -97,7 +98,7 @@ def add_light(b, direction, radiance):
         p2 = p * p
         fresnel = SPECULAR_F0 + (1.0 - SPECULAR_F0) * p2 * p2 * p
         # D * G * F / (4 nl nv) * pi * nl; the pi of D cancels, and so does nl: what faces away gets 0.
-        below = 4.0 * d * d * (b[_FACING + i] * (1.0 - k) + k) * (lit * (1.0 - k) + k)
+        below = 4.0 * d * d * (b[FACING + i] * (1.0 - k) + k) * (lit * (1.0 - k) + k)
         specular = np.divide(fresnel * a2 * lit, below)
         b[OUT_RED + i] += red * (b[RED + i] * _wrapped(nl, WRAP[0]) + specular)
         b[OUT_GREEN + i] += green * (b[GREEN + i] * _wrapped(nl, WRAP[1]) + specular)

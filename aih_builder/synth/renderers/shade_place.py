@@ -1,25 +1,17 @@
-"""What a sample shows, before light falls on it: its place on its triangle, and there texture, normal and tangent.
+"""Where a sample lies on its triangle, and normal, tangent and texture coordinates there.
 
-The tables are flat and indices unsigned: so nothing is asked about indices that count from the end.
+Records are flat and indices unsigned, so that nothing is asked about indices that count from the end.
 """
 
 import numpy as np
-from numpy.typing import NDArray
 
 from aih_builder.compiled import compiled
 from aih_builder.geometry import FloatArray
-from aih_builder.imaging import DISPLAY_GAMMA, ImageU8
-from aih_builder.synth.renderers.shade_light import (
-    BLUE,
-    GREEN,
+from aih_builder.synth.renderers.shade_chunk import (
     HANDEDNESS,
-    MAP_X,
-    MAP_Y,
     NORMAL_X,
     NORMAL_Y,
     NORMAL_Z,
-    RED,
-    ROUGHNESS,
     TANGENT_X,
     TANGENT_Y,
     TANGENT_Z,
@@ -27,27 +19,12 @@ from aih_builder.synth.renderers.shade_light import (
     VIEW_Y,
     U,
     V,
-)
+)  # fmt: skip
 
 # Of a corner's record: grid x, y, 1/z, handedness; then normal, tangent and texture coordinates, all over z.
 _X, _Y, _INVERSE_Z, _HANDEDNESS, _NORMAL, _TANGENT, _UV = (np.uintp(k) for k in (0, 1, 2, 3, 4, 7, 10))
 CORNER = np.uintp(12)
 _1, _2 = np.uintp(1), np.uintp(2)
-
-TO_LINEAR = ((np.arange(256) / 255.0) ** DISPLAY_GAMMA).astype(np.float32)
-_LINEAR = TO_LINEAR.astype(np.float64)
-_LEVEL = np.arange(256.0)  # looking a number up is faster than converting it
-_ALBEDO_BITS = (np.uint64(0), np.uint64(8), np.uint64(16))
-_MAP_X_BITS, _MAP_Y_BITS, _ROUGHNESS_BITS = np.uint64(24), np.uint64(32), np.uint64(40)
-_BYTE = np.uint64(255)
-
-
-def packed_texels(pyramid: ImageU8) -> NDArray[np.uint64]:
-    """A pyramid's texels (N, 6), each as one number that one load fetches; the first channel is the lowest byte."""
-    packed = np.zeros(len(pyramid), np.uint64)
-    for channel in range(6):
-        packed |= pyramid[:, channel].astype(np.uint64) << np.uint64(8 * channel)
-    return packed
 
 
 @compiled
@@ -98,28 +75,6 @@ def place(i, x, y, triangle, faces, records, ray, b):
 
 
 @compiled
-def fetch(b, n, texture):
-    """Filter the texture for the first n samples of a chunk.
-
-    texture: the texels, start and side of a level, start and side of the next coarser one, and the latter's share.
-    """
-    texels, start, side, coarser, coarser_side, share = texture
-    for i in range(n):
-        found = _filtered(texels, start, side, b[U + i], b[V + i], 1.0 - share)
-        b[RED + i], b[GREEN + i], b[BLUE + i] = found[0], found[1], found[2]
-        b[MAP_X + i], b[MAP_Y + i], b[ROUGHNESS + i] = found[3], found[4], found[5]
-    if share > 0.0:
-        for i in range(n):
-            found = _filtered(texels, coarser, coarser_side, b[U + i], b[V + i], share)
-            b[RED + i] += found[0]
-            b[GREEN + i] += found[1]
-            b[BLUE + i] += found[2]
-            b[MAP_X + i] += found[3]
-            b[MAP_Y + i] += found[4]
-            b[ROUGHNESS + i] += found[5]
-
-
-@compiled
 def _mixed(corners, weights, k, records):
     """Entry k of three corners' records, weighted."""
     return (
@@ -143,38 +98,3 @@ def _weights(x, y, corners, records):
     wa = min(max(wa, 0.0), 1.0)
     wb = min(max(wb, 0.0), 1.0 - wa)
     return wa, wb, 1.0 - wa - wb
-
-
-@compiled
-def _filtered(texels, start, side, u, v, weight):
-    """Weight times the bilinear lookup of all channels at (u, v) of a level: side (float) texels a side from start."""
-    last = side - 1.0
-    x, y = min(max(0.0, u * side - 0.5), last), min(max(0.0, (1.0 - v) * side - 0.5), last)
-    x0, y0 = np.floor(x), np.floor(y)
-    fx, fy = x - x0, y - y0
-    # By way of signed numbers, which every CPU can convert to.
-    left, right = np.uintp(np.int64(x0)), np.uintp(np.int64(min(x0 + 1.0, last)))
-    above = start + np.uintp(np.int64(y0 * side))
-    below = start + np.uintp(np.int64(min(y0 + 1.0, last) * side))
-    four = texels[above + left], texels[above + right], texels[below + left], texels[below + right]
-    top, bottom = (1.0 - fy) * weight, fy * weight
-    weights = (1.0 - fx) * top, fx * top, (1.0 - fx) * bottom, fx * bottom
-    return (
-        _channel(four, weights, _ALBEDO_BITS[0], _LINEAR),
-        _channel(four, weights, _ALBEDO_BITS[1], _LINEAR),
-        _channel(four, weights, _ALBEDO_BITS[2], _LINEAR),
-        _channel(four, weights, _MAP_X_BITS, _LEVEL),
-        _channel(four, weights, _MAP_Y_BITS, _LEVEL),
-        _channel(four, weights, _ROUGHNESS_BITS, _LEVEL),
-    )
-
-
-@compiled
-def _channel(four, weights, bits, table):
-    """The byte at `bits` of four texels, each looked up in a table, weighted."""
-    return (
-        weights[0] * table[(four[0] >> bits) & _BYTE]
-        + weights[1] * table[(four[1] >> bits) & _BYTE]
-        + weights[2] * table[(four[2] >> bits) & _BYTE]
-        + weights[3] * table[(four[3] >> bits) & _BYTE]
-    )
