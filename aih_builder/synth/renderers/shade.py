@@ -63,7 +63,8 @@ def shade(
     """Resolve samples (S H, S W) to pixels; order (S * S, 2) lists a pixel's samples from its centre outwards.
 
     step_of is a tuple of length S: its length is part of its type, so S is known when this is compiled, which is worth
-    15 % of the time.
+    15 % of the time. Samples are looked at in box alone: first and last row, first and last column. records, ray and
+    texels are what corner_records, rays and packed_texels give.
 
     Fills rgba (H, W, 4) premultiplied u8, depth (H, W) metres and normal_map (H, W, 3) i8.
 
@@ -80,19 +81,21 @@ def shade(
     rows, columns = max(box[1] // step + 1 - top, 0), max(box[3] // step + 1 - left, 0)
     sums = np.zeros((rows, columns, 4), np.float32)
     levels = levels_of(sides, detail)
+    # Samples wait in a chunk until it is full; then all are lit, and each adds its share to its pixel's sum.
     b = np.zeros(ROWS * CHUNK)
     pixel, share, first = np.empty(CHUNK, np.int64), np.empty(CHUNK), np.empty(CHUNK, np.bool_)
     n = np.uintp(0)
     for y in range(top, top + rows):
         for x in range(left, left + columns):
             covered = 0
-            for i in range(np.uintp(y * step), np.uintp((y + 1) * step)):  # unsigned, as everywhere
+            for i in range(np.uintp(y * step), np.uintp((y + 1) * step)):  # unsigned: see shade_chunk
                 for j in range(np.uintp(x * step), np.uintp((x + 1) * step)):
                     covered += near[i, j] > 0.0
             if covered == 0:
                 continue
             sums[y - top, x - left, 3] = 255.0 * covered / per_pixel
             every = covered < per_pixel or (step == 3 and is_creased(near, y * step + 1, x * step + 1))
+            weight, number = 1.0 / per_pixel if every else 1.0, (y - top) * columns + x - left
             nearest = True
             for k in range(per_pixel):
                 gy, gx = y * step + order[k, 0], x * step + order[k, 1]
@@ -100,11 +103,7 @@ def shade(
                 if t < 0:
                     continue
                 z = place(n, float(gx), float(gy), t, faces, records, ray, b)
-                pixel[n], share[n], first[n] = (
-                    (y - top) * columns + x - left,
-                    1.0 / per_pixel if every else 1.0,
-                    nearest,
-                )
+                pixel[n], share[n], first[n] = number, weight, nearest
                 if nearest:
                     depth[y, x] = z
                     nearest = False

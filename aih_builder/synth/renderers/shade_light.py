@@ -26,7 +26,7 @@ from aih_builder.synth.renderers.shade_chunk import (
     VIEW_X,
     VIEW_Y,
     VIEW_Z,
-)  # fmt: skip
+)
 
 
 @compiled

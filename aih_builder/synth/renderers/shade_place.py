@@ -19,7 +19,7 @@ from aih_builder.synth.renderers.shade_chunk import (
     VIEW_Y,
     U,
     V,
-)  # fmt: skip
+)
 
 # Of a corner's record: grid x, y, 1/z, handedness; then normal, tangent and texture coordinates, all over z.
 _X, _Y, _INVERSE_Z, _HANDEDNESS, _NORMAL, _TANGENT, _UV = (np.uintp(k) for k in (0, 1, 2, 3, 4, 7, 10))

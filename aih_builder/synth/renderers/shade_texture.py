@@ -22,7 +22,7 @@ from aih_builder.synth.renderers.shade_chunk import (
     WEIGHT_3,
     U,
     V,
-)  # fmt: skip
+)
 
 TO_LINEAR = ((np.arange(256) / 255.0) ** DISPLAY_GAMMA).astype(np.float32)
 # A constant of the compiled code: known not to change while a loop writes its results.
