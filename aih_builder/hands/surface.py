@@ -35,8 +35,8 @@ class HandSurface:
     """The fixed part of a drawn hand. S surface vertices without seams, R >= S with seams and cap, F faces."""
 
     weights: NDArray[np.float64]  # CSR data, columns and row starts of the (S, V) matrix from model vertices
-    columns: NDArray[np.int64]
-    rows: NDArray[np.int64]
+    columns: NDArray[np.uint32]  # unsigned: no index that counts from the end, whose test takes time
+    rows: NDArray[np.uint64]
     smooth_faces: NDArray[np.int64]  # (F, 3) into S; the cap is in it for depth, not for normals
     n_open_faces: int  # faces before the cap's
     of_render: NDArray[np.int64]  # (R,) surface vertex of each render vertex
@@ -95,8 +95,8 @@ def build_surface(arrays: HandArrays, levels: int = 1) -> HandSurface:
     uv_area = np.abs(d1[:, 0] * d2[:, 1] - d1[:, 1] * d2[:, 0])
     return HandSurface(
         weights=matrix.data.astype(np.float64),
-        columns=matrix.indices.astype(np.int64),
-        rows=matrix.indptr.astype(np.int64),
+        columns=matrix.indices.astype(np.uint32),
+        rows=matrix.indptr.astype(np.uint64),
         smooth_faces=np.concatenate([faces, cap]).astype(np.int64),
         n_open_faces=len(faces),
         of_render=of_render.astype(np.int64),
@@ -204,35 +204,37 @@ def _normalize(values, length):
 
 
 @compiled
+def _add(to, row, values):
+    to[row, 0] += values[0]
+    to[row, 1] += values[1]
+    to[row, 2] += values[2]
+
+
+@compiled
 def _frames(smooth, smooth_faces, n_open_faces, of_render, cap_from, faces, uv):
     """Positions, unit normals and tangents of the render vertices."""
     smooth_normals = np.zeros_like(smooth)
     cap_normal = np.zeros(3)
     tangents = np.zeros((of_render.shape[0], 4))
-    e1, e2, face_normal = np.empty(3), np.empty(3), np.empty(3)
     for f in range(smooth_faces.shape[0]):
-        a, b, c = smooth_faces[f, 0], smooth_faces[f, 1], smooth_faces[f, 2]
-        for i in range(3):
-            e1[i] = smooth[b, i] - smooth[a, i]
-            e2[i] = smooth[c, i] - smooth[a, i]
-        face_normal[0] = e1[1] * e2[2] - e1[2] * e2[1]
-        face_normal[1] = e1[2] * e2[0] - e1[0] * e2[2]
-        face_normal[2] = e1[0] * e2[1] - e1[1] * e2[0]
-        for i in range(3):
-            if f < n_open_faces:
-                smooth_normals[a, i] += face_normal[i]
-                smooth_normals[b, i] += face_normal[i]
-                smooth_normals[c, i] += face_normal[i]
-            else:
+        a, b, c = np.uintp(smooth_faces[f, 0]), np.uintp(smooth_faces[f, 1]), np.uintp(smooth_faces[f, 2])
+        x1, y1, z1 = smooth[b, 0] - smooth[a, 0], smooth[b, 1] - smooth[a, 1], smooth[b, 2] - smooth[a, 2]
+        x2, y2, z2 = smooth[c, 0] - smooth[a, 0], smooth[c, 1] - smooth[a, 1], smooth[c, 2] - smooth[a, 2]
+        face_normal = y1 * z2 - z1 * y2, z1 * x2 - x1 * z2, x1 * y2 - y1 * x2
+        if f < n_open_faces:
+            for corner in (a, b, c):
+                _add(smooth_normals, corner, face_normal)
+        else:
+            for i in range(3):
                 cap_normal[i] += face_normal[i]
-        ra, rb, rc = faces[f, 0], faces[f, 1], faces[f, 2]
+        ra, rb, rc = np.uintp(faces[f, 0]), np.uintp(faces[f, 1]), np.uintp(faces[f, 2])
         du1, dv1 = uv[rb, 0] - uv[ra, 0], uv[rb, 1] - uv[ra, 1]
         du2, dv2 = uv[rc, 0] - uv[ra, 0], uv[rc, 1] - uv[ra, 1]
         sign = 1.0 if du1 * dv2 - du2 * dv1 >= 0.0 else -1.0
-        for r in (ra, rb, rc):
-            for i in range(3):
-                tangents[r, i] += (e1[i] * dv2 - e2[i] * dv1) * sign
-            tangents[r, 3] = sign
+        tangent = (x1 * dv2 - x2 * dv1) * sign, (y1 * dv2 - y2 * dv1) * sign, (z1 * dv2 - z2 * dv1) * sign
+        for corner in (ra, rb, rc):
+            _add(tangents, corner, tangent)
+            tangents[corner, 3] = sign
     _normalize(smooth_normals, 3)
     norm = np.sqrt(cap_normal[0] ** 2 + cap_normal[1] ** 2 + cap_normal[2] ** 2)
     positions = np.empty((of_render.shape[0], 3))

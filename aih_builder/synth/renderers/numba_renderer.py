@@ -7,11 +7,13 @@ import numpy as np
 
 from aih_builder.synth.byte_cache import ByteCache
 from aih_builder.synth.renderers.base import HandDraw, Layer, Renderer, RenderRequest
-from aih_builder.synth.renderers.rasterize import project_to_grid, rasterize
+from aih_builder.synth.renderers.rasterize import clear, project_to_grid, rasterize_on_clear
 from aih_builder.synth.renderers.samples import ORDER
-from aih_builder.synth.renderers.shade import TO_LINEAR, TO_SRGB, level_of_detail, shade, texture_pyramid
+from aih_builder.synth.renderers.shade import TO_SRGB, level_of_detail, shade, texture_pyramid
+from aih_builder.synth.renderers.shade_place import corner_records, rays
+from aih_builder.synth.renderers.shade_texture import packed_texels
 
-_PYRAMID_BYTES = 128 * 2**20  # about 2 MB each at 512 px
+_PYRAMID_BYTES = 128 * 2**20  # about 3 MB each at 512 px
 
 
 @final
@@ -22,6 +24,7 @@ class NumbaRenderer(Renderer):
         self._pyramids: ByteCache[tuple[np.ndarray, np.ndarray]] = ByteCache(_PYRAMID_BYTES, lambda p: p[0].nbytes)
         self._near = np.empty((0, 0), np.float32)
         self._triangle = np.empty((0, 0), np.int32)
+        self._stale = (0, -1, 0, -1)  # the box of samples in these buffers that hold what was drawn last
 
     def render(self, request: RenderRequest) -> tuple[Layer | None, Layer | None]:
         """See Renderer.render."""
@@ -29,6 +32,7 @@ class NumbaRenderer(Renderer):
         if self._near.shape[0] != samples:
             self._near = np.empty((samples, samples), np.float32)
             self._triangle = np.empty((samples, samples), np.int32)
+            self._stale = (0, samples - 1, 0, samples - 1)
         right, left = (None if hand is None else self._layer(request, hand) for hand in request.hands)
         return right, left
 
@@ -39,25 +43,28 @@ class NumbaRenderer(Renderer):
     def _layer(self, request: RenderRequest, hand: HandDraw) -> Layer:
         size = request.size_px
         grid_xy, inverse_z = project_to_grid(hand.positions_m, request.K_px, request.supersamples)
-        box = rasterize(grid_xy, inverse_z, hand.faces, self._near, self._triangle)
+        clear(self._near, self._triangle, self._stale)
+        self._stale = (0, size * request.supersamples - 1, 0, size * request.supersamples - 1)  # until the box is known
+        box = self._stale = rasterize_on_clear(grid_xy, inverse_z, hand.faces, self._near, self._triangle)
         rgba = np.empty((size, size, 4), np.uint8)
         depth_m = np.empty((size, size), np.float32)
         normal = np.empty((size if request.with_normals else 0, size, 3), np.int8)
-        pyramid, sides = self._pyramid(hand)
+        texels, sides = self._pyramid(hand)
         lights = request.lights
         shade(
             self._near, self._triangle, box, ORDER[request.supersamples], (0,) * request.supersamples,
-            grid_xy, inverse_z,
-            hand.positions_m, hand.normals, hand.tangents, hand.uv, hand.faces,
-            pyramid, sides, level_of_detail(request, hand),
+            corner_records(grid_xy, inverse_z, hand.normals, hand.tangents, hand.uv), hand.faces,
+            rays(request.K_px, request.supersamples), texels, sides, level_of_detail(request, hand),
             lights.directions, lights.radiance_rgb, lights.sky_rgb, lights.ground_rgb, lights.up,
-            TO_LINEAR, TO_SRGB, rgba, depth_m, normal,
+            TO_SRGB, rgba, depth_m, normal,
         )  # fmt: skip
         return Layer(rgba, depth_m, normal if request.with_normals else None)
 
     def _pyramid(self, hand: HandDraw) -> tuple[np.ndarray, np.ndarray]:
         texture = hand.texture
-        return self._pyramids.get(
-            (texture.id, hand.side),
-            lambda: texture_pyramid(texture.albedo_rgb[hand.side], texture.normal_rgb, texture.roughness),
-        )
+
+        def make() -> tuple[np.ndarray, np.ndarray]:
+            pyramid, sides = texture_pyramid(texture.albedo_rgb[hand.side], texture.normal_rgb, texture.roughness)
+            return packed_texels(pyramid), sides
+
+        return self._pyramids.get((texture.id, hand.side), make)

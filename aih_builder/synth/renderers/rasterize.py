@@ -26,9 +26,20 @@ def rasterize(
     grid_xy (N, 2) are grid coordinates, sample (i, j) lying at x = j, y = i; y points down; faces that turn away from
     the camera are skipped. Returns the box of touched samples: first and last row, first and last column.
     """
+    clear(near, triangle, (0, near.shape[0] - 1, 0, near.shape[1] - 1))
+    return rasterize_on_clear(grid_xy, inverse_z, faces, near, triangle)
+
+
+@compiled
+def rasterize_on_clear(
+    grid_xy: FloatArray,
+    inverse_z: FloatArray,
+    faces: np.ndarray,
+    near: np.ndarray,
+    triangle: np.ndarray,
+) -> tuple[int, int, int, int]:
+    """As rasterize, on buffers that hold nothing: clear() of the last box makes them so, and is less work."""
     height, width = near.shape
-    near[:] = 0.0
-    triangle[:] = -1
     n = grid_xy.shape[0]
     sx = np.empty(n, np.int64)
     sy = np.empty(n, np.int64)
@@ -56,25 +67,37 @@ def rasterize(
         bias2 = 0 if e2y < 0 or (e2y == 0 and e2x > 0) else -1
         scale = 1.0 / area
         za, zb, zc = inverse_z[a] * scale, inverse_z[b] * scale, inverse_z[c] * scale
+        right0, right1, right2 = e0y * _SUB, e1y * _SUB, e2y * _SUB
         touched = False
-        for y in range(y0, y1 + 1):
-            py, px = y * _SUB, x0 * _SUB
-            w0 = e0x * (py - by) - e0y * (px - bx)
-            w1 = e1x * (py - cy) - e1y * (px - cx)
-            w2 = e2x * (py - ay) - e2y * (px - ax)
-            for x in range(x0, x1 + 1):
-                if (w0 + bias0) >= 0 and (w1 + bias1) >= 0 and (w2 + bias2) >= 0:
-                    z = np.float32(w0 * za + w1 * zb + w2 * zc)
+        for y in range(np.uintp(y0), np.uintp(y1 + 1)):  # unsigned: no index that counts from the end
+            py, px = np.int64(y) * _SUB, x0 * _SUB
+            w0 = e0x * (py - by) - e0y * (px - bx) + bias0
+            w1 = e1x * (py - cy) - e1y * (px - cx) + bias1
+            w2 = e2x * (py - ay) - e2y * (px - ax) + bias2
+            entered = False
+            for x in range(np.uintp(x0), np.uintp(x1 + 1)):
+                if (w0 | w1 | w2) >= 0:  # none is negative
+                    z = np.float32((w0 - bias0) * za + (w1 - bias1) * zb + (w2 - bias2) * zc)
                     if z > near[y, x]:
                         near[y, x] = z
                         triangle[y, x] = t
-                    touched = True
-                w0 -= e0y * _SUB
-                w1 -= e1y * _SUB
-                w2 -= e2y * _SUB
+                    entered = True
+                elif entered:  # a row leaves a triangle but once
+                    break
+                w0 -= right0
+                w1 -= right1
+                w2 -= right2
+            touched |= entered
         if touched:
             top, bottom, left, right = min(top, y0), max(bottom, y1), min(left, x0), max(right, x1)
     return top, bottom, left, right
+
+
+@compiled
+def clear(near: np.ndarray, triangle: np.ndarray, box: tuple[int, int, int, int]) -> None:
+    """Empty a box of samples: first and last row, first and last column."""
+    near[box[0] : box[1] + 1, box[2] : box[3] + 1] = 0.0
+    triangle[box[0] : box[1] + 1, box[2] : box[3] + 1] = -1
 
 
 def project_to_grid(points_m: FloatArray, K_px: FloatArray, per_pixel: int) -> tuple[FloatArray, FloatArray]:

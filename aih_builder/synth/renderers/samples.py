@@ -19,11 +19,13 @@ def is_creased(near, y, x):
 
     near (H, W) is 1/z of the samples.
     """
-    middle = near[y, x]
+    above, row, below = np.uintp(y - 1), np.uintp(y), np.uintp(y + 1)  # unsigned: no index that counts from the end
+    left, column, right = np.uintp(x - 1), np.uintp(x), np.uintp(x + 1)
+    middle = near[row, column]
     limit = _CREASE_M * middle * middle
     return (
-        abs(2.0 * middle - near[y, x - 1] - near[y, x + 1]) > limit
-        or abs(2.0 * middle - near[y - 1, x] - near[y + 1, x]) > limit
-        or abs(2.0 * middle - near[y - 1, x - 1] - near[y + 1, x + 1]) > limit
-        or abs(2.0 * middle - near[y - 1, x + 1] - near[y + 1, x - 1]) > limit
+        abs(2.0 * middle - near[row, left] - near[row, right]) > limit
+        or abs(2.0 * middle - near[above, column] - near[below, column]) > limit
+        or abs(2.0 * middle - near[above, left] - near[below, right]) > limit
+        or abs(2.0 * middle - near[above, right] - near[below, left]) > limit
     )
