@@ -1,5 +1,7 @@
 import logging
+from pathlib import Path
 
+import numpy as np
 import pytest
 from numba.core.dispatcher import Dispatcher
 
@@ -20,6 +22,10 @@ def test_code_that_cannot_be_kept_is_compiled_all_the_same_and_told_once(caplog:
     assert "NUMBA_CACHE_DIR" in record.message
 
 
-def test_code_of_the_package_is_kept() -> None:
+def test_code_of_the_package_is_kept_under_the_digest_of_all_its_sources() -> None:
+    """A function is compiled with those that it calls: a change in their files must not find the old code."""
     assert isinstance(rotation_matrix, Dispatcher)
     assert rotation_matrix.stats.cache_path
+    rotation_matrix(np.zeros(3))
+    kept = [path.name for path in Path(rotation_matrix.stats.cache_path).glob("geometry.rotation_matrix*.nbi")]
+    assert any(compiled._sources_digest() in name for name in kept)

@@ -44,8 +44,8 @@ def _size(folder: Path) -> int:
 def plan(manifest: ManifestPath, out: Out, as_json: Json = False) -> None:
     """Resolve a manifest into a folder: caches, hashes, acceptance of draws. `generate` does this by itself."""
     made = make_plan(load_manifest(manifest), out)
-    acceptance = probe_acceptance(made)
     shards = made.shards()
+    acceptance = probe_acceptance(made, shards)
     answer = {
         "folder": str(out),
         "plan_hash": made.plan_hash,

@@ -67,7 +67,7 @@ def generate(
     remove_stale(plan.folder)
     if todo:
         remove(plan.folder / "dataset.json")
-        log.info("acceptance of draws: %.0f %%", 100 * probe_acceptance(plan))
+        log.info("acceptance of draws: %.0f %%", 100 * probe_acceptance(plan, todo))
     total, done = sum(s.last - s.first for s in todo), 0
     report = _logged(on_progress)
     report(Progress(0, total))

@@ -19,7 +19,14 @@ from aih_builder.files import read_json, remove, remove_stale, sha256_of, write_
 from aih_builder.hands.arrays import load_hand_arrays, open_hand
 from aih_builder.identity import SPLITS, EngineName, SampleName, Split, index_of
 from aih_builder.sample import SCHEMA_VERSION
-from aih_builder.shards.plan_pools import check_bank, fill_cache, plan_bank, require_bank, require_pools
+from aih_builder.shards.plan_pools import (
+    check_bank,
+    fill_cache,
+    plan_bank,
+    require_bank,
+    require_planned_bank,
+    require_pools,
+)
 from aih_builder.sources.backgrounds import BackgroundPool
 from aih_builder.sources.bank import Bank
 from aih_builder.sources.textures import TEXTURE_SOURCES, FolderTextures
@@ -113,7 +120,7 @@ def make_plan(manifest: Manifest, folder: Path) -> Plan:
     write_whole(folder / "manifest.yaml", dump_manifest(manifest).encode())
     fill_cache(cache, hand, textures)
     renderer = resolve(manifest.renderer)
-    bank = plan_bank(manifest, cache, backgrounds.to_json(), renderer)
+    bank = plan_bank(manifest, cache, textures, backgrounds, renderer)
     licences = {*(entry.licence for entry in textures.entries), *backgrounds.licences()}
     content = {
         "format": _FORMAT,
@@ -123,7 +130,7 @@ def make_plan(manifest: Manifest, folder: Path) -> Plan:
         **digests_of(cache),
         "backgrounds": backgrounds.to_json(),
         "bank": bank,
-        "licences": sorted(licences if bank is None else licences | {bank["licence"]}),
+        "licences": sorted(licences if bank is None else licences | {*bank["licence"].split(" AND ")}),
     }
     content["plan_hash"] = _hash(manifest, content)
     write_json(folder / "plan.json", content)
@@ -175,7 +182,7 @@ def digests_of(cache: Path) -> dict[str, Any]:
 
 
 def _resume(manifest: Manifest, folder: Path) -> Plan:
-    plan = load_plan(folder)
+    plan = _with_bank_at(load_plan(folder), manifest)
     old, new = _flat(_identity(plan.manifest)), _flat(_identity(manifest))
     if different := sorted(key for key in old.keys() | new.keys() if old.get(key) != new.get(key)):
         raise ConfigError(
@@ -195,12 +202,29 @@ def _resume(manifest: Manifest, folder: Path) -> Plan:
     hand = load_hand_arrays(plan.cache / HAND_FILE)
     textures = FolderTextures(plan.cache / TEXTURES_FOLDER, hand)
     require_pools(manifest, textures, BackgroundPool.from_json(plan.backgrounds))
-    if plan.bank_file is not None:
+    if plan.bank is not None and plan.bank_file is not None:
+        require_planned_bank(plan.bank_file, plan.bank)
         require_bank(manifest, Bank(plan.bank_file))
     log.info("%s grows from %d to %d samples", folder, plan.manifest.total(), manifest.total())
     remove(folder / "dataset.json")
     write_whole(folder / "manifest.yaml", dump_manifest(manifest).encode())
     return load_plan(folder)
+
+
+def _with_bank_at(plan: Plan, manifest: Manifest) -> Plan:
+    """The plan with its bank file where the manifest says that it now lies, if it is the same."""
+    path = manifest.pools.bank.path
+    if plan.bank is None or plan.bank["path"] is None or path is None or str(path) == plan.bank["path"]:
+        return plan
+    require_planned_bank(path, plan.bank)
+    pools = plan.manifest.pools.model_copy(update={"bank": manifest.pools.bank})
+    write_whole(
+        plan.folder / "manifest.yaml", dump_manifest(plan.manifest.model_copy(update={"pools": pools})).encode()
+    )
+    content = read_json(plan.folder / "plan.json")
+    content["bank"] = plan.bank | {"path": str(path)}
+    write_json(plan.folder / "plan.json", content)
+    return load_plan(plan.folder)
 
 
 def _refuse_foreign(manifest: Manifest, folder: Path) -> None:
@@ -228,8 +252,9 @@ def _holds(path: Path, manifest: Manifest) -> bool:
 
 
 def _identity(manifest: Manifest) -> dict[str, Any]:
-    """What makes two manifests give the same samples: all but the counts."""
+    """What makes two manifests give the same samples: all but the counts, and where a bank lies: its digest counts."""
     content = manifest.to_json()
+    content["pools"]["bank"].pop("path")
     for engine in manifest.streams.counts():
         content["streams"][engine].pop("count")
     return content
@@ -249,7 +274,6 @@ def _hash(manifest: Manifest, content: dict[str, Any]) -> str:
     identity = _identity(manifest)
     identity["pools"]["textures"].pop("path")
     identity["pools"]["backgrounds"].pop("folders")
-    identity["pools"]["bank"].pop("path")
     identity["renderer"] = content["renderer"]
     pools = {key: content[key] for key in ("schema", "version", "hand", "textures")}
     pools["backgrounds"] = BackgroundPool.from_json(content["backgrounds"]).digests()

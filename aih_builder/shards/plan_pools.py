@@ -6,13 +6,14 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from aih_builder.config import Manifest
-from aih_builder.errors import ConfigError
+from aih_builder.errors import AssetError, ConfigError
 from aih_builder.files import write_whole
 from aih_builder.hands.arrays import HandArrays, open_hand
 from aih_builder.identity import SPLITS, Split
 from aih_builder.paths import render_assets
 from aih_builder.sources.backgrounds import BackgroundPool
 from aih_builder.sources.bank import Bank
+from aih_builder.sources.licences import MAX_BYTES, strictest
 from aih_builder.sources.pools import by_split
 from aih_builder.sources.shapes import ShapePool
 from aih_builder.sources.textures import TEXTURE_SOURCES, TextureSource
@@ -22,6 +23,7 @@ from aih_builder.synth.renderers.backends import RENDERERS, resolve
 
 log = logging.getLogger(__name__)
 
+_WORTH_READING_BYTES = 2**29  # of a bank, at each start of a run
 _LEAST_ZOOM, _MOST_ZOOM = 0.1, 2.0  # side of an image / side of a picture's core
 
 
@@ -39,13 +41,32 @@ def require_pools(manifest: Manifest, textures: TextureSource, backgrounds: Back
     shapes = manifest.hands.shapes
     ShapePool(shapes.count, shapes.beta_limit, manifest.seed, splits=wanted)
     backgrounds.require(wanted)
-    if build is not None:
+    if build is not None and "sync" in counts:
+        require_buildable(manifest, textures, backgrounds)
         for split in _sync_splits(manifest):
             if build.per_split.of(split) < 2:
                 raise ConfigError(
                     f"pools.bank.build.per_split: {build.per_split.of(split)} pictures for {split}, where streams.sync "
                     "asks for samples. Expected at least 2, one of each hand."
                 )
+
+
+def require_buildable(manifest: Manifest, textures: TextureSource, backgrounds: BackgroundPool) -> str:
+    """The licence of a bank rendered from these pools. Raises ConfigError where the manifest asks for none, or where
+    a sample could not record the licence.
+    """
+    build = manifest.pools.bank.build
+    if build is None:
+        raise ConfigError(f"pools.bank: names the file {manifest.pools.bank.path}; there is nothing to render.")
+    if not any(build.per_split.of(split) for split in SPLITS):
+        raise ConfigError("pools.bank.build.per_split: every count is 0; ask for at least two pictures.")
+    licence = strictest(*(entry.licence for entry in textures.entries), *backgrounds.licences())
+    if len(licence.encode()) > MAX_BYTES:
+        raise ConfigError(
+            f"pools.bank.build: textures and backgrounds have the licences {licence}, too long for one bank "
+            f"(expected at most {MAX_BYTES} bytes). Use fewer sources."
+        )
+    return licence
 
 
 def check_bank(manifest: Manifest, hand: HandArrays) -> None:
@@ -89,15 +110,18 @@ def build_bank(manifest: Manifest, path: Path) -> int:
     backgrounds = BackgroundPool(chosen.backgrounds.procedural, chosen.backgrounds.folders)
     hand = open_hand()
     textures = TEXTURE_SOURCES[chosen.textures.source](chosen.textures, manifest.seed, hand)
+    licence = require_buildable(manifest, textures, backgrounds)
     require_pools(manifest, textures, backgrounds)
     with TemporaryDirectory() as folder:
         cache = Path(folder)
         fill_cache(cache, hand, textures)
         assets = load_assets(manifest, cache, backgrounds.to_json())
-        return build_rendered_bank(path, manifest, assets, RENDERERS[resolve(manifest.renderer)](0))
+        return build_rendered_bank(path, manifest, assets, RENDERERS[resolve(manifest.renderer)](0), licence)
 
 
-def plan_bank(manifest: Manifest, cache: Path, backgrounds: dict[str, Any], renderer: str) -> dict[str, Any] | None:
+def plan_bank(
+    manifest: Manifest, cache: Path, textures: TextureSource, backgrounds: BackgroundPool, renderer: str
+) -> dict[str, Any] | None:
     """The plan's record of its bank: path (None: in the cache), digest and licence. Renders it where it is to be built.
 
     None where no stream draws from a bank.
@@ -106,12 +130,33 @@ def plan_bank(manifest: Manifest, cache: Path, backgrounds: dict[str, Any], rend
         return None
     path = manifest.pools.bank.path
     if path is None:
-        made = build_rendered_bank(
-            cache / BANK_FILE, manifest, load_assets(manifest, cache, backgrounds), RENDERERS[renderer](0)
-        )
+        licence = require_buildable(manifest, textures, backgrounds)
+        assets = load_assets(manifest, cache, backgrounds.to_json())
+        made = build_rendered_bank(cache / BANK_FILE, manifest, assets, RENDERERS[renderer](0), licence)
         log.info("rendered a bank of %d pictures", made)
     bank = Bank(cache / BANK_FILE if path is None else path)
     return {"path": None if path is None else str(path), "digest": bank.digest, "licence": bank.head.licence}
+
+
+def require_planned_bank(file: Path, record: dict[str, Any]) -> None:
+    """A plan's bank must still be what it was: read whole where it is small, else by the digest it states.
+
+    Raises AssetError.
+    """
+    try:
+        bank = Bank(file)
+        if file.stat().st_size <= _WORTH_READING_BYTES:
+            bank.check()
+        found = bank.digest
+    except AssetError as error:
+        raise AssetError(
+            f"{error} A dataset needs the bank that it was planned with, {record['digest'][:12]}."
+        ) from error
+    if found != record["digest"]:
+        raise AssetError(
+            f"{file}: is the bank {found[:12]}, planned was {record['digest'][:12]}. "
+            "Put the old file back, or generate into a new folder."
+        )
 
 
 def _sync_splits(manifest: Manifest) -> list[Split]:

@@ -4,6 +4,7 @@ import hashlib
 import logging
 import os
 import resource
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -11,12 +12,13 @@ import cv2
 import numba
 from threadpoolctl import threadpool_limits
 
-from aih_builder.errors import AssetError, ConfigError, GenerationError, ShardError
+from aih_builder.errors import ConfigError, GenerationError, ShardError
 from aih_builder.files import read_json, write_json, write_whole
 from aih_builder.identity import EngineName, name_of
 from aih_builder.sample import Sample
 from aih_builder.shards.parallel import worker_number
 from aih_builder.shards.plan import Plan, Shard, load_plan
+from aih_builder.shards.plan_pools import require_planned_bank
 from aih_builder.shards.writer import ShardHead, ShardWriter, library_versions
 from aih_builder.synth.assets import load_assets
 from aih_builder.synth.backends import ENGINES
@@ -63,12 +65,10 @@ def engine_for(plan: Plan, name: EngineName) -> Engine:
         one_thread()
         for other in [k for k in _engines if k[:-1] != of_plan]:
             del _engines[other]
-        assets = load_assets(plan.manifest, plan.cache, plan.backgrounds, plan.bank_file)
-        if plan.bank is not None and assets.bank is not None and assets.bank.digest != plan.bank["digest"]:
-            raise AssetError(
-                f"{plan.bank_file}: is the bank {assets.bank.digest[:12]}, planned was {plan.bank['digest'][:12]}. "
-                "Put the old file back, or generate into a new folder."
-            )
+        bank = plan.bank_file if name == "sync" else None
+        if bank is not None and plan.bank is not None:
+            require_planned_bank(bank, plan.bank)
+        assets = load_assets(plan.manifest, plan.cache, plan.backgrounds, bank)
         _engines[key] = ENGINES[name](plan.manifest, assets, lambda: _renderer(plan))
     return _engines[key]
 
@@ -91,30 +91,32 @@ def make_sample(plan: Plan, index: int) -> Sample:
     return engine_for(plan, name_of(index).engine).make(index, Tally())
 
 
-def probe_acceptance(plan: Plan) -> float:
-    """Share of draws that are accepted, from a few samples of each engine and split.
+def probe_acceptance(plan: Plan, shards: Sequence[Shard]) -> float:
+    """Share of draws that are accepted, from a few samples of each engine and split that some shards of a plan hold.
 
-    Raises ConfigError where it is under 1 %.
-
-    Also compiles, and caches on disk, all code that workers will run.
+    Raises ConfigError where it is under 1 % for any of them. Also compiles, and caches on disk, all code that workers
+    will run.
     """
-    accepted, tally = 0, Tally()
-    for shard in {(s.engine, s.split): s for s in reversed(plan.shards())}.values():
+    accepted, drawn = 0, 0
+    for shard in {(s.engine, s.split): s for s in reversed(shards)}.values():
+        made, tally = 0, Tally()
         for index in shard.indices[:_PROBES]:
             try:
                 engine_for(plan, shard.engine).make(index, tally, max_attempts=_PROBE_ATTEMPTS)
             except GenerationError as refusal:
                 log.debug("probe: %s", refusal)
                 continue
-            accepted += 1
-    share = accepted / max(accepted + tally.rejections.total(), 1)
-    if share < _MIN_ACCEPTANCE:
-        reasons = ", ".join(f"{reason}: {n}" for reason, n in tally.rejections.most_common())
-        raise ConfigError(
-            f"{plan.folder}: {share:.2%} of the draws are accepted, expected at least {_MIN_ACCEPTANCE:.0%} "
-            f"({reasons}). Widen what the streams ask for, or camera, and plan into a new folder."
-        )
-    return share
+            made += 1
+        share = made / max(made + tally.rejections.total(), 1)
+        if share < _MIN_ACCEPTANCE:
+            reasons = ", ".join(f"{reason}: {n}" for reason, n in tally.rejections.most_common())
+            raise ConfigError(
+                f"{plan.folder}: {share:.2%} of the draws for {shard.engine} / {shard.split} are accepted, expected at "
+                f"least {_MIN_ACCEPTANCE:.0%} ({reasons}). Widen what streams.{shard.engine} asks for, or the ranges "
+                "that it draws from, and plan into a new folder."
+            )
+        accepted, drawn = accepted + made, drawn + made + tally.rejections.total()
+    return accepted / max(drawn, 1)
 
 
 def make_shard(folder: Path, shard: Shard) -> dict[str, Any]:

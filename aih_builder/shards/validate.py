@@ -20,7 +20,8 @@ from aih_builder.shards.listing import listing
 from aih_builder.shards.parallel import run_tasks
 from aih_builder.shards.plan import Plan, Shard, digests_of, load_plan
 from aih_builder.shards.reader import ShardReader
-from aih_builder.shards.tasks import one_thread, read_record, shard_state
+from aih_builder.shards.remake import departures
+from aih_builder.shards.tasks import engine_for, one_thread, read_record, shard_state
 from aih_builder.sources.bank import Bank
 from aih_builder.synth.assets import load_hands
 from aih_builder.synth.renderers.rasterize import silhouette
@@ -98,10 +99,15 @@ def check_shard(folder: Path, shard: Shard) -> tuple[int, list[Problem]]:
             remedy = "delete it and run `aih generate` again"
             return 0, [problem(f"sha256 is {found[:12]}, recorded is {wanted[:12]}; {remedy}")]
         reader, hands = ShardReader(folder / shard.file), _hands(plan)
-        bank = Bank(plan.bank_file) if plan.bank_file is not None and shard.engine == "sync" else None
     except AihError as error:
         return 0, [problem(str(error))]
     problems = [problem(text) for text in _check_head(plan, shard, reader)]
+    engine = None
+    if shard.engine == "sync":
+        try:
+            engine = engine_for(plan, "sync")
+        except AihError as error:  # the bank is away or damaged: the rest can be checked all the same
+            problems.append(problem(f"cannot be compared with its pictures: {error}"))
     for i in range(len(reader)):
         try:
             sample = reader.sample(i)
@@ -110,8 +116,8 @@ def check_shard(folder: Path, shard: Shard) -> tuple[int, list[Problem]]:
             continue
         with np.errstate(all="ignore"):  # damaged numbers may overflow; what comes of it is reported
             texts = [*violations(sample), *_against_plan(sample, plan, shard), *_against_mesh(sample, hands)]
-        if sample.engine == "sync" and bank is not None:
-            texts += _against_bank(sample, bank)
+            if engine is not None and sample.index == shard.indices[i]:
+                texts += departures(sample, reader, engine)
         problems += [problem(text, i) for text in texts]
     return len(reader), problems
 
@@ -210,22 +216,6 @@ def _against_plan(sample: Sample, plan: Plan, shard: Shard) -> Iterator[str]:
             yield "an AIH-Sync sample lacks a hand"
         if sample.target_hand < 0 or not sample.target_valid[sample.target_hand]:
             yield "an AIH-Sync sample lacks its target"
-
-
-def _against_bank(sample: Sample, bank: Bank) -> Iterator[str]:
-    """What an AIH-Sync sample knows of its hands must be what the bank knows of their pictures."""
-    ids = sample.pose_id.split("+")
-    if len(ids) != 2 or any(entry_id not in bank.numbers for entry_id in ids):
-        yield f"its pictures {sample.pose_id} are not in the bank"
-        return
-    for hand, entry_id in enumerate(ids):
-        number = bank.numbers[entry_id]
-        if bank.sides[number] != hand or bank.splits[number] != sample.split:
-            yield f"{SIDES[hand]} hand: picture {entry_id} is of another hand or split"
-        entry = bank.entry(number)
-        for name in ("joint2d_valid", "joint3d_valid", "joint_visible_valid", "pose_valid"):
-            if not np.array_equal(getattr(sample, name)[hand], getattr(entry, name)):
-                yield f"{SIDES[hand]} hand: {name} is not that of its picture {entry_id}"
 
 
 def _against_mesh(sample: Sample, hands: Hands) -> Iterator[str]:

@@ -13,6 +13,7 @@ import hashlib
 import json
 import tempfile
 import zlib
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -46,7 +47,7 @@ ID_BYTES = 23  # two ids and a sign between them fit the 48 bytes of a sample's 
 
 _FORMAT, _VERSION = "aih-bank", 1
 _CHUNK_BYTES = 16 * 2**20
-_REMEDY = "Build it again with `aih bank build`."
+_REMEDY = "Put the old file back, or build it again with `aih bank build`."
 
 Storage = Literal["raw", "jpeg"]
 
@@ -127,7 +128,7 @@ def write_bank(path: Path, head: BankHead, entries: Iterable[BankEntry], storage
             raise AssetError(f"{path}: no entry to write. A bank needs at least one hand.")
         ids = columns["entry_id"]
         if len(set(ids)) < len(ids):
-            twice = next(i for i in ids if ids.count(i) > 1)
+            twice = Counter(ids).most_common(1)[0][0]
             raise AssetError(f"{path}: entry id '{twice}' stands twice. Rename one.")
         with h5py.File(temporary, "w", libver=LIBVER) as file:
             if storage == "raw":
@@ -173,6 +174,8 @@ class Bank:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        if not path.is_file():
+            raise AssetError(f"{path}: is not a file. {_REMEDY}")
         try:
             with h5py.File(path, "r") as file:
                 attributes = read_attributes(file)
@@ -194,10 +197,8 @@ class Bank:
             self.sides = self._arrays["side"].tolist()
             self.splits = [value.decode() for value in self._arrays["split"]]
             self.tones = self._arrays["skin_tone"].tolist()
-            ids = [value.decode() for value in self._arrays["entry_id"]]
         except DAMAGE as error:
             raise AssetError(f"{path}: not a readable bank ({error}). {_REMEDY}") from error
-        self.numbers = {entry_id: i for i, entry_id in enumerate(ids)}
         self._pools: dict[tuple[str, int, int], list[int]] = {}
         for i, (split, side, tone) in enumerate(zip(self.splits, self.sides, self.tones, strict=True)):
             for of_tone in {0, tone}:
@@ -250,7 +251,7 @@ class Bank:
         if found != self.digest:
             raise AssetError(
                 f"{self.path}: its content has digest {found[:12]}, it says {self.digest[:12]}: it was changed or "
-                f"damaged. Put the old file back. {_REMEDY}"
+                f"damaged. {_REMEDY}"
             )
         for i in range(len(self)):
             self.entry(i)

@@ -2,8 +2,10 @@
 
 PUBLIC_DOMAIN = "CC0-1.0"
 MAX_BYTES = 32  # of one id, so that the strictest of a set of skin and a background fits the record
+_AND = " AND "
 
 
 def strictest(*licences: str) -> str:
     """The licence of what is made of all these: CC0 binds nobody, several others bind together (SPDX `A AND B`)."""
-    return " AND ".join(sorted({*licences} - {PUBLIC_DOMAIN})) or PUBLIC_DOMAIN
+    each = {part for licence in licences for part in licence.split(_AND)}
+    return _AND.join(sorted(each - {PUBLIC_DOMAIN})) or PUBLIC_DOMAIN

@@ -15,7 +15,6 @@ from aih_builder.identity import Split
 from aih_builder.sources.backends import POSE_SOURCES
 from aih_builder.sources.backgrounds import BackgroundPool
 from aih_builder.sources.bank import Bank
-from aih_builder.sources.licences import strictest
 from aih_builder.sources.pools import by_split, draw_item
 from aih_builder.sources.poses import PoseSource
 from aih_builder.sources.shapes import ShapePool
@@ -37,7 +36,6 @@ class TexturePool:
 
     def __init__(self, source: TextureSource) -> None:
         self._source = source
-        self.licences = {entry.licence for entry in source.entries}
         self._by_split = by_split([entry.id for entry in source.entries])
         self._loaded: ByteCache[TextureSet] = ByteCache(_TEXTURE_BYTES, lambda texture: texture.albedo_rgb.nbytes)
 
@@ -57,10 +55,6 @@ class Assets:
     textures: TexturePool
     backgrounds: BackgroundPool
     bank: Bank | None = None
-
-    def licences(self) -> list[str]:
-        """Licence ids of what is drawn, but not of the bank; public domain only where nothing else is."""
-        return strictest(*self.textures.licences, *self.backgrounds.licences()).split(" AND ")
 
 
 def load_hands(manifest: Manifest, cache: Path) -> tuple[tuple[HandModel, HandModel], tuple[HandSurface, HandSurface]]:

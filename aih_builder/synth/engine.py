@@ -61,6 +61,10 @@ class Engine(ABC):
             f"Widen what streams.{self.name} asks for, or the ranges that it draws from."
         )
 
+    def draw_again(self, index: int, attempt: int) -> Sample:
+        """One draw, unchecked. Raises Rejected where it is refused, ConfigError where there is no such attempt."""
+        return self._attempt(index, attempt, Tally())[0]
+
     @abstractmethod
     def _attempt(self, index: int, attempt: int, tally: Tally) -> tuple[Sample, ImageU8 | None]:
         """One draw: the sample, and its background (H, W, 3) if known. Raises Rejected where the draw is refused."""

@@ -184,7 +184,59 @@ def test_a_bank_that_changed_after_planning_stops_the_run_and_is_found(tmp_path:
     with pytest.raises(AssetError, match=r"is the bank .*, planned was .* Put the old file back"):
         make_sample(load_plan(folder), 3)
     path.unlink()
-    assert any("not a readable bank" in p.message for p in validate(folder).problems)
+    problems = validate(folder).problems
+    assert any(p.file == "cache" and "is not a file" in p.message for p in problems)
+    away = [p for p in problems if p.file.startswith("sync/")]
+    assert len(away) == 5
+    assert all("cannot be compared with its pictures" in p.message for p in away)
+    assert validate(folder).samples == 18  # all else of them was checked
+
+
+def test_a_bank_that_was_moved_is_taken_where_it_is_now(tmp_path: Path) -> None:
+    folder, path = tmp_path / "it", bank_file(tmp_path)
+    generate(both(tmp_path, image_size_px=CORE, pools={"bank": {"path": "b.h5"}}), folder)
+    before = digests(folder)
+    path.rename(tmp_path / "c.h5")
+    assert generate(both(tmp_path, image_size_px=CORE, pools={"bank": {"path": "c.h5"}}), folder).made == 0
+    assert validate(folder).problems == []
+    assert digests(folder) == before
+    disc_bank(tmp_path / "d.h5", 12, skin_tone=7)
+    with pytest.raises(AssetError, match=r"is the bank .*, planned was"):
+        generate(both(tmp_path, image_size_px=CORE, pools={"bank": {"path": "d.h5"}}), folder)
+    assert validate(folder).problems == []
+
+
+def test_a_torn_bank_in_the_cache_is_never_drawn_from(both_dataset: Path, tmp_path: Path, monkeypatch) -> None:
+    copy = Path(shutil.copytree(both_dataset, tmp_path / "copy"))
+    (copy / SYNC).unlink()
+    data = bytearray((copy / "cache/bank.h5").read_bytes())
+    data[len(data) // 2] ^= 1
+    (copy / "cache/bank.h5").write_bytes(data)
+    monkeypatch.setattr(tasks, "_engines", {})
+    with pytest.raises(AssetError, match=r"changed or damaged.* A dataset needs the bank that it was planned with"):
+        generate(small_both_manifest(), copy)
+    assert not (copy / SYNC).exists()
+
+
+def test_an_engine_without_a_bank_needs_none(both_dataset: Path, tmp_path: Path, monkeypatch) -> None:
+    copy = Path(shutil.copytree(both_dataset, tmp_path / "copy"))
+    (copy / "cache/bank.h5").unlink()
+    (copy / "render/train/render-train-00000.h5").unlink()
+    monkeypatch.setattr(tasks, "_engines", {})
+    assert generate(small_both_manifest(), copy, shards=(0, 1)).made == 1
+
+
+def test_a_hopeless_engine_does_not_hide_behind_the_other(tmp_path: Path) -> None:
+    hopeless = {"occlusion": {"range": [0.9999, 1]}}
+    with pytest.raises(ConfigError, match=r"0\.\d\d% of the draws for sync / test .*Widen what streams\.sync asks for"):
+        generate(both(tmp_path, hopeless, image_size_px=64), tmp_path / "it")
+
+
+def test_what_a_bank_cannot_be_built_of_is_found_before_anything_is_written(tmp_path: Path) -> None:
+    none = {"bank": {"build": {"per_split": {"train": 0, "val": 0, "test": 0}}}}
+    with pytest.raises(ConfigError, match="every count is 0; ask for at least two pictures"):
+        make_plan(both(tmp_path, {"count": {}}, pools=none), tmp_path / "it")
+    assert not (tmp_path / "it").exists()
 
 
 # Faults of AIH-Sync samples, in shards whose checksums are right.
@@ -207,13 +259,56 @@ def other_pictures(samples: list[Sample]) -> Sample:
     return replace(samples[0], pose_id=f"{left}+{right}")
 
 
+def with_target(sample: Sample, change: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> Sample:
+    """With its target hand's picture changed, inside changed_mask alone."""
+    hand = sample.target_hand
+    inside = sample.changed_mask[hand][..., None]
+    targets = sample.target_rgb.copy()
+    targets[hand] = np.where(inside, change(targets[hand], sample.image_rgb), targets[hand])
+    return replace(sample, target_rgb=targets)
+
+
+def noise(like: np.ndarray) -> np.ndarray:
+    return np.random.default_rng([0, 1]).integers(0, 256, like.shape, np.uint8)
+
+
+def mirrored(sample: Sample) -> Sample:
+    image = sample.image_rgb[:, ::-1].copy()
+    inside = sample.changed_mask[..., None]
+    return replace(sample, image_rgb=image, target_rgb=np.where(inside, sample.target_rgb, image))
+
+
+def without_target(sample: Sample) -> Sample:
+    known = np.arange(2) == sample.target_hand
+    kept = known[:, None, None]
+    return replace(
+        sample,
+        target_valid=known,
+        target_rgb=sample.target_rgb * kept[..., None],
+        changed_mask=sample.changed_mask & kept,
+    )
+
+
 SYNC_PLANTED: dict[str, tuple[Callable[[list[Sample]], Sample], str]] = PLANTED | {
     "a grown changed mask": (PLANTED["a grown changed mask"][0], "reaches over 3 px beyond the other hand"),
-    "a pose marked unknown": (PLANTED["a pose marked unknown"][0], "pose_valid is not that of its picture"),
+    "a pose marked unknown": (PLANTED["a pose marked unknown"][0], "pose_valid is .*, drawn again"),
     "another engine": (lambda s: replace(s[0], engine="render"), "engine is render, expected sync"),
     "no target": (lambda s: replace(s[0], target_hand=-1), "lacks its target"),
-    "pictures of the other side": (other_pictures, "is of another hand or split"),
-    "pictures that are not there": (lambda s: replace(s[0], pose_id="a+b"), r"its pictures a\+b are not in the bank"),
+    "the other target": (lambda s: replace(s[0], target_hand=1 - s[0].target_hand), "target_hand is"),
+    "a target less": (lambda s: without_target(s[0]), "target_valid is"),
+    "a target that is the image": (lambda s: with_target(s[0], lambda _, image: image), "target: departs by"),
+    "a black target": (lambda s: with_target(s[0], lambda target, _: 0 * target), "target: departs by"),
+    "a target of noise": (lambda s: with_target(s[0], lambda target, _: noise(target)), "target: departs by"),
+    "a target moved": (lambda s: with_target(s[0], lambda target, _: np.roll(target, 5, 1)), "target: departs by"),
+    "a mirrored image": (lambda s: mirrored(s[0]), "the image departs"),
+    "all joints hidden": (lambda s: replace(s[0], joint_visible=np.zeros((2, 21), bool)), "joint_visible is"),
+    "pictures of the other side": (other_pictures, "pose_id is .*, drawn again"),
+    "pictures that are not there": (lambda s: replace(s[0], pose_id="a+b"), r"pose_id is a\+b, drawn again"),
+    "another mode": (lambda s: replace(s[0], pose_family="photo/" + s[0].pose_family), "pose_family is"),
+    "another licence": (lambda s: replace(s[0], licence="none"), "licence is none, drawn again CC0-1.0"),
+    "another attempt": (lambda s: replace(s[0], attempt=s[0].attempt + 1), "drawn again"),
+    "no attempt": (lambda s: replace(s[0], attempt=0), "attempt 0 is refused when it is drawn again"),
+    "another tone": (lambda s: replace(s[0], skin_tone=s[0].skin_tone[::-1] + np.int8(1)), "skin_tone is"),
 }
 
 

@@ -378,6 +378,8 @@ def test_a_manifest_that_is_all_but_never_accepted_is_refused(tmp_path: Path, mo
         raise GenerationError("none")
 
     monkeypatch.setattr(Engine, "make", never)
-    with pytest.raises(ConfigError, match=r"0\.00% of the draws are accepted, expected at least 1% \(too far: 1200\)"):
+    with pytest.raises(
+        ConfigError, match=r"0\.00% of the draws for render / test are accepted, expected at least 1% \(too far: 400\)"
+    ):
         build.generate(small_manifest(), tmp_path / "never")
     assert digests(tmp_path / "never") == {}

@@ -57,7 +57,7 @@ def test_every_kind_of_damage_is_found(tmp_path: Path, storage: Storage) -> None
         file.attrs["format"] = "else"
     with pytest.raises(AssetError, match="not a bank of version 1"):
         Bank(path)
-    with pytest.raises(AssetError, match="not a readable bank"):
+    with pytest.raises(AssetError, match="is not a file"):
         Bank(tmp_path / "missing.h5")
 
 
