@@ -15,6 +15,7 @@ cv2.setNumThreads(1)  # equal results and no oversubscription: parallelism is by
 
 DISPLAY_GAMMA = 2.2  # linear light = (sRGB level / 255) ** DISPLAY_GAMMA, in every shader and every texture
 JPEG_QUALITY = 95
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")  # of the user's pictures
 _MAX_PIXELS = 100_000_000
 _REDUCED = {
     1: cv2.IMREAD_COLOR,

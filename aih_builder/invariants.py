@@ -102,12 +102,16 @@ def _undefined(s: Sample) -> Iterator[str]:
     for name, valid in known.items():
         if getattr(s, name)[~valid].any():
             yield f"{name} holds values that are marked unknown"
+    if (s.joint_visible & ~s.joint2d_valid).any():
+        yield "a joint is visible, yet its place is unknown"
     if not s.interaction_valid and (s.penetration_mm or s.contact_fraction):
         yield "penetration and contact hold values that are marked unknown"
 
 
 def _geometry(s: Sample) -> Iterator[str]:
     for hand in (0, 1):
+        if s.K_px[hand].any() and not np.array_equal(s.K_px[hand, 2], [0, 0, 1]):
+            yield f"{SIDES[hand]} hand: the last row of K_px is {s.K_px[hand, 2].tolist()}, expected 0, 0, 1"
         known = s.joint3d_valid[hand] & s.joint2d_valid[hand]
         if known.any():
             joints = s.cam_joints_m[hand][known].astype(np.float64)

@@ -1,6 +1,5 @@
 """Commands over banks of single-hand pictures."""
 
-import json
 from collections import Counter
 from pathlib import Path
 from typing import Annotated, Any
@@ -9,7 +8,7 @@ import typer
 
 from aih_builder.cli.terminal import answer as say
 from aih_builder.config import load_manifest
-from aih_builder.errors import ConfigError
+from aih_builder.errors import AssetError, ConfigError
 from aih_builder.identity import SPLITS
 from aih_builder.sample import SIDES
 from aih_builder.shards.plan_pools import build_bank
@@ -37,9 +36,13 @@ def build(
         Path | None,
         typer.Option(metavar="DIR", help="Take photographs instead: DIR/images, DIR/masks and, optional, DIR/joints."),
     ] = None,
-    licence: Annotated[str, typer.Option(help="Licence id of the photographs.")] = "user",
-    size: Annotated[int, typer.Option(min=32, max=2048, help="Side of the images to be made, in pixels.")] = 256,
-    factor: Annotated[float, typer.Option(min=1, max=8, help="Side of an image / longer side of a hand's box.")] = 2.0,
+    licence: Annotated[str | None, typer.Option(help="Licence id of the photographs [user].")] = None,
+    size: Annotated[
+        int | None, typer.Option(min=32, max=2048, help="Side of the images to be made, in pixels [256].")
+    ] = None,
+    factor: Annotated[
+        float | None, typer.Option(min=1, max=8, help="Side of an image / longer side of a hand's box [2].")
+    ] = None,
     side: Annotated[str | None, typer.Option(help="right or left: of photographs that do not tell.")] = None,
     as_json: Json = False,
 ) -> None:
@@ -48,20 +51,37 @@ def build(
         raise ConfigError("bank build: give a MANIFEST or --images DIR, one of them.")
     if side is not None and side not in SIDES:
         raise ConfigError(f"--side {side}: expected right or left.")
+    if out.exists() and not (out.is_file() and _is_bank(out)):
+        raise ConfigError(f"{out}: is there and is no bank. It was left untouched. Choose another name.")
+    options = {"--licence": licence, "--size": size, "--factor": factor, "--side": side}
+    given = [name for name, value in options.items() if value is not None]
     left_out: Counter[str] = Counter()
     if manifest is not None:
+        if given:
+            raise ConfigError(f"{given[0]} is for --images; a manifest says how its bank is rendered.")
         build_bank(load_manifest(manifest), out)
     elif images is not None:
-        photos = PhotoFolder(images, size, factor, None if side is None else SIDES.index(side))
-        _, left_out = build_photo_bank(out, photos, licence)
+        chosen_side = None if side is None else SIDES.index(side)
+        photos = PhotoFolder(images, 256 if size is None else size, 2.0 if factor is None else factor, chosen_side)
+        _, left_out = build_photo_bank(out, photos, "user" if licence is None else licence)
     say(_described(out) | {"left_out": dict(left_out)}, as_json)
 
 
 @app.command()
 def info(path: Annotated[Path, typer.Argument(metavar="FILE", help="A bank.")], as_json: Json = False) -> None:
     """What a bank holds. Reads all of it and compares with its digest."""
+    if not path.is_file():
+        raise ConfigError(f"{path}: is not a file. Name a bank that `aih bank build` made.")
     Bank(path).check()
     say(_described(path), as_json)
+
+
+def _is_bank(path: Path) -> bool:
+    try:
+        Bank(path)
+    except AssetError:
+        return False
+    return True
 
 
 def _described(path: Path) -> dict[str, Any]:
@@ -76,6 +96,6 @@ def _described(path: Path) -> dict[str, Any]:
         "storage": bank.storage,
         "kib_per_picture": round(path.stat().st_size / 1024 / len(bank), 1),
         "licence": bank.head.licence,
-        "made_from": json.loads(bank.head.provenance),
+        "made_from": bank.head.provenance,
         "digest": bank.digest,
     }

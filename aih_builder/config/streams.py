@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from aih_builder.config.scenes import Counts, Fraction, Model, Positive, ordered
+from aih_builder.config.scenes import Counts, Fraction, Model, ordered
 from aih_builder.identity import EngineName
 
 
@@ -31,6 +31,9 @@ class RenderStream(Model):
     count: Counts
     single_hand_fraction: Fraction = 0.1
     occlusion: OcclusionBins = OcclusionBins()
+
+
+Gain = Annotated[float, Field(gt=0, le=3)]  # beyond, pictures turn white
 
 
 class Modes(Model):
@@ -62,7 +65,7 @@ class OcclusionRange(Model):
 
 
 class Affine(Model):
-    """How each cut-out is moved: shift in sides of the image, scale 1 +- `scale`, in-plane rotation.
+    """How each cut-out is moved: shift in sides of its picture's core, scale 1 +- `scale`, in-plane rotation.
 
     The rotation's angle is normal with this spread, cut at twice of it, in 60 % of the draws, else 0.
     """
@@ -80,7 +83,7 @@ class SyncStream(Model):
     modes: Modes = Modes()
     occlusion: OcclusionRange = OcclusionRange()
     affine: Affine = Affine()
-    colour_gain: tuple[Positive, Positive] = (0.8, 1.2)
+    colour_gain: tuple[Gain, Gain] = (0.8, 1.2)
     same_tone: Fraction = 0.5
     border: Literal["reflect", "black"] = "reflect"
 

@@ -39,7 +39,7 @@ def departures(stored: Sample, reader: ShardReader, engine: Engine) -> Iterator[
             if np.count_nonzero(found ^ wanted) > max(_MAX_MASK_PIXELS, _MAX_MASK_SHARE * np.count_nonzero(wanted)):
                 yield f"{SIDES[hand]} hand: {name} is not that drawn again"
     everywhere = np.ones(stored.image_rgb.shape[:2], bool)
-    hands = again.amodal_mask.any(axis=0)
+    hands = np.logical_or(*again.amodal_mask)
     for what, region in (("", everywhere), (" on the hands", hands)):
         if (drift := departure(stored.image_rgb, again.image_rgb, region).mean) > _MAX_DRIFT:
             yield f"the image departs{what} by {drift:.1f} levels from the one drawn again"

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from aih_builder.errors import AssetError, ConfigError
-from aih_builder.imaging import ImageU8, decode_photo, resize
+from aih_builder.imaging import IMAGE_SUFFIXES, ImageU8, decode_photo, resize
 from aih_builder.sources.background_kinds import BACKGROUND_KINDS, draw_background
 from aih_builder.sources.licences import PUBLIC_DOMAIN
 from aih_builder.sources.pools import SPLITS, Split, split_of
@@ -21,7 +21,6 @@ __all__ = ["BACKGROUND_KINDS", "Background", "BackgroundPool", "draw_background"
 
 log = logging.getLogger(__name__)
 
-_SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp"}
 _LOG_EVERY_S = 10.0
 
 
@@ -148,7 +147,7 @@ def _scan(folder: Path) -> tuple[_Image, ...]:
     paths = _image_paths(folder)
     if not paths:
         raise ConfigError(
-            f"backgrounds: {folder} holds no image ({', '.join(sorted(_SUFFIXES))}). Add images, or remove the entry."
+            f"backgrounds: {folder} holds no image ({', '.join(IMAGE_SUFFIXES)}). Add images, or remove the entry."
         )
     images: dict[str, _Image] = {}
     refused: list[str] = []
@@ -174,7 +173,7 @@ def _image_paths(folder: Path) -> list[Path]:
     return sorted(
         path
         for path in root.rglob("*")
-        if path.suffix.lower() in _SUFFIXES
+        if path.suffix.lower() in IMAGE_SUFFIXES
         and path.is_file()
         and not any(part.startswith(".") for part in path.relative_to(root).parts)
     )

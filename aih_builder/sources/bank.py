@@ -11,7 +11,9 @@ The digest is the sha256 of all of that but itself, so a bank is the same wherev
 
 import hashlib
 import json
+import logging
 import tempfile
+import time
 import zlib
 from collections import Counter
 from collections.abc import Iterable
@@ -22,7 +24,7 @@ from typing import Annotated, Any, BinaryIO, Literal
 import h5py
 import numpy as np
 
-from aih_builder.errors import AihError, AssetError, ConfigError
+from aih_builder.errors import AihError, AssetError, ConfigError, SampleError
 from aih_builder.files import whole_file
 from aih_builder.identity import SPLITS, Split
 from aih_builder.imaging import decode_jpeg_rgba, encode_jpeg
@@ -39,6 +41,8 @@ from aih_builder.tables import (
     write_column,
 )
 
+log = logging.getLogger(__name__)
+
 RAW_LIMIT_BYTES = 256 * 2**20
 # Side of a picture / side of its core. Turned, shrunk and shifted as far as a manifest's defaults go, an image then
 # ends before the mirror image of the hand beyond the picture's border.
@@ -46,6 +50,7 @@ MARGIN = 1.5
 ID_BYTES = 23  # two ids and a sign between them fit the 48 bytes of a sample's sources
 
 _FORMAT, _VERSION = "aih-bank", 1
+_LOG_EVERY_S = 10.0
 _CHUNK_BYTES = 16 * 2**20
 _REMEDY = "Put the old file back, or build it again with `aih bank build`."
 
@@ -81,6 +86,12 @@ class BankEntry:
 
     def __post_init__(self) -> None:
         check_arrays(self)
+        if self.side not in (0, 1) or self.split not in SPLITS:
+            raise SampleError(f"entry {self.entry_id}: side {self.side}, split '{self.split}': no such hand or split.")
+        if (self.cam_joints_m[self.joint3d_valid][:, 2] <= 0).any():
+            raise SampleError(f"entry {self.entry_id}: a joint lies behind the camera.")
+        if (self.joint_visible & ~self.joint2d_valid).any():
+            raise SampleError(f"entry {self.entry_id}: a joint is visible, yet unknown.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +126,11 @@ def write_bank(path: Path, head: BankHead, entries: Iterable[BankEntry], storage
     columns: dict[str, list[Any]] = {name: [] for name in _COLUMNS}
     offsets: list[list[int]] = []
     with whole_file(path) as temporary, tempfile.TemporaryFile(dir=path.parent) as spool:
+        logged = time.monotonic()
         for entry in entries:
+            if time.monotonic() - logged > _LOG_EVERY_S:
+                logged = time.monotonic()
+                log.info("%s: %d pictures", path, len(offsets))
             if entry.rgba.shape[0] != head.size_px:
                 raise AssetError(f"{path}: entry {entry.entry_id} is {entry.rgba.shape[0]} px, not {head.size_px}.")
             parts = [entry.rgba.tobytes()] if storage == "raw" else _encoded(entry.rgba)

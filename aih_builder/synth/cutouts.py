@@ -8,6 +8,7 @@ import numpy as np
 from aih_builder.compiled import compiled
 from aih_builder.geometry import FloatArray
 from aih_builder.imaging import ImageU8, box_of, to_u8, warped
+from aih_builder.sample import Mask
 from aih_builder.synth.renderers.base import AMODAL_ALPHA
 
 _SOLID = 250  # alpha from which on a pixel shows nothing of what was behind the hand
@@ -39,10 +40,22 @@ def paste(rgba: ImageU8, affine_px: FloatArray, size_px: int, gain: ImageU8) -> 
     top, left = max(top - 1, 0), max(left - 1, 0)
     box = rgba[top : bottom + 1, left : right + 1]
     cut = np.empty(box.shape, np.uint8)
-    _cut_out(box, gain, cut)
+    if _cut_out(box, gain, box[:0], cut):
+        solid = box[..., 3] >= _SOLID
+        if solid.any():
+            _cut_out(box, gain, _nearest(box, solid), cut)
     moved = affine_px.copy()
     moved[:, 2] += affine_px[:, 0] * left + affine_px[:, 1] * top
     return warped(cut, moved, size_px)
+
+
+def _nearest(rgba: ImageU8, solid: Mask) -> ImageU8:
+    """For each pixel the nearest solid one: (h, w, 4)."""
+    _, labels = cv2.distanceTransformWithLabels((~solid).view(np.uint8), cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL)
+    number = np.asarray(labels, np.int64)
+    of_label = np.zeros((int(number.max()) + 1, 4), np.uint8)
+    of_label[number[solid]] = rgba[solid]
+    return of_label[number]
 
 
 def canvas(rgba: ImageU8, affine_px: FloatArray, size_px: int, gain: ImageU8, border: str) -> Canvas:
@@ -73,9 +86,11 @@ def _count(target, other):
 
 
 @compiled
-def _cut_out(rgba, gain, out):
+def _cut_out(rgba, gain, far, out):
+    """Returns how many edge pixels have no solid one within reach; they take their colour from far, if it has rows."""
     height, width = rgba.shape[:2]
     colour = np.empty(3, np.int64)
+    lost = 0
     for y in range(height):
         for x in range(width):
             alpha = np.int64(rgba[y, x, 3])
@@ -95,9 +110,16 @@ def _cut_out(rgba, gain, out):
                                     colour[c] += rgba[v, u, c]
                     if count > 0:
                         break
+                if count == 0:
+                    lost += 1
+                    if far.shape[0] > 0:
+                        count = 1
+                        for c in range(3):
+                            colour[c] = far[y, x, c]
             for c in range(3):
                 level = gain[c, (colour[c] + count // 2) // count if count > 0 else np.int64(rgba[y, x, c])]
                 out[y, x, c] = (np.int64(level) * alpha + 127) // 255
+    return lost
 
 
 @compiled

@@ -141,7 +141,9 @@ class SyncEngine(Engine):
         seen = np.zeros((2, 21), bool)
         for i, entry in enumerate(entries):
             if entry.joint_visible_valid:
-                seen[i] = entry.joint_visible & on_mask(moved[i].joints_px, composite.visible_mask[i])
+                seen[i] = (
+                    entry.joint_visible & entry.joint2d_valid & on_mask(moved[i].joints_px, composite.visible_mask[i])
+                )
         target_rgb, changed = composite.target_rgb, composite.changed_mask
         target_rgb[~known], changed[~known] = 0, False
         sources = "+".join(entry.entry_id for entry in entries)

@@ -59,6 +59,7 @@ def test_bad_input_is_one_message_and_exit_code_2(tmp_path: Path) -> None:
         (("--images", tmp_path / "photos"), "holds no image"),
         ((tmp_path / "none.yaml",), "cannot be read"),
         (("--images", tmp_path, "--size", "8"), "greater than or equal to 32"),
+        ((manifest(tmp_path), "--size", "128"), "--size is for --images"),
     ):
         result = aih("bank", "build", *arguments, "--out", out)
         assert result.exit_code == 2, arguments
@@ -67,6 +68,10 @@ def test_bad_input_is_one_message_and_exit_code_2(tmp_path: Path) -> None:
     assert not out.exists()
     (tmp_path / "damaged.h5").write_bytes(b"x")
     assert aih("bank", "info", tmp_path / "damaged.h5").exit_code == 1
+    assert aih("bank", "info", tmp_path / "missing.h5").exit_code == 2
+    result = aih("bank", "build", manifest(tmp_path), "--out", tmp_path / "damaged.h5")
+    assert (result.exit_code, (tmp_path / "damaged.h5").read_bytes()) == (2, b"x")
+    assert "is there and is no bank" in result.stderr
 
 
 def test_info_tells_of_each_engine(both_dataset: Path) -> None:

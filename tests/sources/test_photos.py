@@ -11,6 +11,7 @@ from aih_builder.geometry import project
 from aih_builder.imaging import encode_png
 from aih_builder.sources.bank import Bank, BankEntry
 from aih_builder.sources.photos import PhotoFolder, build_photo_bank
+from aih_builder.sources.pools import split_of
 
 HEIGHT, WIDTH = 300, 400
 BOX = (110, 200, 150, 230)  # top, bottom, left, right of the hand; its centre is (189.5, 154.5)
@@ -47,7 +48,7 @@ def entries(root: Path, core_px: int = 128, side: int | None = None) -> tuple[li
     return list(PhotoFolder(root, core_px, 2.0, side).entries(left_out)), left_out
 
 
-@pytest.mark.parametrize("core_px", [64, 128, 256, 400])
+@pytest.mark.parametrize("core_px", [64, 128, 256, 340])
 def test_joints_and_camera_follow_the_crop(tmp_path: Path, core_px: int) -> None:
     """Smaller, equal and larger than the photograph: the dots lie where the joints are said to lie."""
     K_px = np.array([[500.0, 0, 200], [0, 510, 150], [0, 0, 1]])
@@ -83,7 +84,7 @@ def test_pixels_beyond_the_photograph_repeat_its_border_and_hold_no_hand(tmp_pat
     ((made,), _) = entries(tmp_path, 128)
     assert made.side == 1
     beyond = (
-        np.arange(192) < (192 - 1) / 2 - 62 * 128 / 240
+        np.arange(192) < (192 - 1) / 2 - 64 * 128 / 240
     )  # the photograph's border is 60.5 px from the hand's middle
     assert beyond.sum() > 50
     assert not made.rgba[beyond][..., 3].any()
@@ -97,16 +98,16 @@ def test_a_mask_of_zero_and_one_is_that_of_zero_and_255(tmp_path: Path) -> None:
 
 
 def test_split_and_source_come_from_the_folders_else_from_the_content(tmp_path: Path) -> None:
-    for number, name in enumerate(("train/right/a", "s1/right/a", "s1/right/b", "s1/left/c", "right/x", "right/y")):
+    for number, name in enumerate(
+        ("train/right/a", "s1/right/a", "s1/right/b", "s1/left/c", "right/x", "right/y", "s1/monday/Left/d")
+    ):
         add(tmp_path, name, seed=number)
     add(tmp_path, "right/z", seed=4)  # the picture of right/x under another name
     made, left_out = entries(tmp_path)
-    by_source: dict[str, set[str]] = {}
-    for e in made:
-        by_source.setdefault(e.source, set()).add(e.split)
-    assert by_source["s1"] == by_source["s1"]
-    assert len(by_source["s1"]) == 1
-    assert len(made) == 6
+    of_s1 = [e for e in made if e.source == "s1"]
+    assert len(of_s1) == 4
+    assert {e.split for e in of_s1} == {split_of("s1")}
+    assert len(made) == 7
     assert left_out == {"the same picture again": 1}
     assert next(e for e in made if e.source.startswith("photo-") and e.split == "train")
     assert all(e.entry_id == e.source for e in made if e.source.startswith("photo-"))
@@ -122,21 +123,26 @@ def test_unknown_joints_are_zero_and_flagged(tmp_path: Path) -> None:
     assert not made.joints_px[3].any()
     assert not made.joint3d_valid.any()
     assert not made.K_px.any()
-    assert made.joint_visible.tolist() == [True] * 20 + [False]
+    assert made.joint_visible.tolist() == [i not in (3, 20) for i in range(21)]
 
 
 def test_pictures_that_cannot_serve_are_left_out_and_counted(tmp_path: Path) -> None:
     add(tmp_path, "right/cut", hand=mask((0, 90, 10, 90)), seed=1)
     add(tmp_path, "right/tiny", hand=mask((50, 70, 50, 70)), seed=2)
+    add(tmp_path, "right/small", hand=mask((50, 90, 50, 80)), seed=5)
     add(tmp_path, "right/none", hand=mask((0, 0, 0, 0)), seed=3)
     with pytest.raises(AssetError, match="no entry to write"):
-        build_photo_bank(tmp_path / "b.h5", PhotoFolder(tmp_path, 64, 2.0), "user")
+        build_photo_bank(tmp_path / "b.h5", PhotoFolder(tmp_path, 256, 2.0), "user")
     add(tmp_path, "right/good", seed=4)
-    made, left_out = build_photo_bank(tmp_path / "b.h5", PhotoFolder(tmp_path, 64, 2.0), "CC-BY-4.0")
+    made, left_out = build_photo_bank(tmp_path / "b.h5", PhotoFolder(tmp_path, 256, 2.0), "CC-BY-4.0")
     assert made == 1
-    assert left_out == {"a hand cut by the picture's border": 1, "a hand of less than 32 px": 2}
+    assert left_out == {
+        "a hand cut by the picture's border": 1,
+        "a hand of less than 32 px": 2,
+        "a hand that would be enlarged more than 2 times": 1,
+    }
     bank = Bank(tmp_path / "b.h5")
-    assert (bank.head.licence, bank.head.size_px, bank.head.core_px) == ("CC-BY-4.0", 96, 64)
+    assert (bank.head.licence, bank.head.size_px, bank.head.core_px) == ("CC-BY-4.0", 384, 256)
 
 
 BAD = {
@@ -148,6 +154,16 @@ BAD = {
     "another side": ({"side": "both"}, "side is 'both', expected one of right, left"),
     "no tone": ({"skin_tone": 11}, "skin_tone is 11"),
     "3D without a camera": ({"cam_joints_m": [[0, 0, 1]] * 21}, "cam_joints_m needs K_px"),
+    "a joint behind the camera": ({"cam_joints_m": [[0, 0, -1]] * 21, "K_px": np.eye(3).tolist()}, "z from -1 to -1"),
+    "millimetres": ({"cam_joints_m": [[0, 0, 500]] * 21, "K_px": np.eye(3).tolist()}, "expected .* at most 10: metres"),
+    "a camera of noughts": ({"K_px": [[0] * 3] * 3}, "expected .* with positive fx and fy"),
+    "another last row": ({"K_px": [[1, 0, 0], [0, 1, 0], [0, 0, 2]]}, "expected .* with positive fx and fy"),
+    "joints apart": (
+        {"cam_joints_m": [[0, 0, 1]] * 21, "K_px": np.eye(3).tolist(), "joints_px": [[50, 0]] * 21},
+        "projects up to 50 px from joints_px",
+    ),
+    "half visible": ({"visible": [0.5] * 21}, "visible: expected 0 and 1"),
+    "a tone of truth": ({"skin_tone": True}, "skin_tone is True"),
     "an infinite camera": ({"K_px": [[1e999, 0, 0], [0, 1, 0], [0, 0, 1]]}, "holds values that are not numbers"),
 }
 
@@ -168,7 +184,7 @@ def test_bad_folders_and_masks_are_named(tmp_path: Path) -> None:
         entries(tmp_path)
     assert entries(tmp_path, side=1)[0][0].side == 1
     (tmp_path / "masks/a.png").write_bytes(encode_png(np.zeros((30, 40), np.uint8)))
-    with pytest.raises(AssetError, match=r"masks/a\.png: uint8 \(30, 40\), expected uint8 \(300, 400\)"):
+    with pytest.raises(AssetError, match=r"masks/a\.png: uint8 \(30, 40\), expected one channel, uint8 \(300, 400\)"):
         entries(tmp_path, side=1)
     (tmp_path / "masks/a.png").write_bytes(b"?")
     with pytest.raises(AssetError, match=r"masks/a\.png: damaged PNG"):
@@ -178,3 +194,60 @@ def test_bad_folders_and_masks_are_named(tmp_path: Path) -> None:
         entries(tmp_path, side=1)
     with pytest.raises(ConfigError, match="licence is ''"):
         build_photo_bank(tmp_path / "b.h5", PhotoFolder(tmp_path, 64, 2.0), "")
+
+
+def test_masks_of_other_kinds_are_refused_or_read_as_what_they_are(tmp_path: Path) -> None:
+    """Grey saved as colour is grey; colours, labels, alpha and turned images are not guessed at."""
+    add(tmp_path, "right/a")
+    path = tmp_path / "masks/right/a.png"
+    wanted = entries(tmp_path)[0][0].rgba
+    path.write_bytes(encode_png(np.repeat(mask()[..., None], 3, axis=2)))
+    assert np.array_equal(entries(tmp_path)[0][0].rgba, wanted)
+    red = np.zeros((HEIGHT, WIDTH, 3), np.uint8)
+    red[..., 0] = mask()
+    for content, message in (
+        (red, r"uint8 \(300, 400, 3\), expected one channel"),
+        (mask(value=2), "its greatest value is 2, expected a coverage of 0 to 255"),
+        (mask().T.copy(), r"as its image\. Is the image turned by its EXIF data\?"),
+        (mask().astype(np.uint16) * 257, "uint16 .* expected one channel, uint8"),
+    ):
+        path.write_bytes(encode_png(content))
+        with pytest.raises(AssetError, match=message):
+            entries(tmp_path)
+
+
+def test_files_that_are_none_of_the_users_pictures_are_not_looked_at(tmp_path: Path, caplog) -> None:
+    add(tmp_path, "right/a")
+    (tmp_path / "images/right/._a.png").write_bytes(b"x")
+    (tmp_path / "images/right/folder.png").mkdir()
+    add(tmp_path, "right/b", {}, seed=1)
+    (tmp_path / "images/right/b.png").unlink()
+    build_photo_bank(tmp_path / "b.h5", PhotoFolder(tmp_path, 64, 2.0), "user")
+    assert len(Bank(tmp_path / "b.h5")) == 1
+    assert [r.getMessage().rpartition(" ")[2] for r in caplog.records if "fit no image" in r.getMessage()] == [
+        "right/b.png",
+        "right/b.json",
+    ]
+    (tmp_path / "images/right/a.jpg").write_bytes(b"x")
+    with pytest.raises(ConfigError, match="two images are called right/a"):
+        entries(tmp_path)
+    (tmp_path / "images/right/a.jpg").unlink()
+    add(tmp_path, "train/right/test/c", seed=9)
+    with pytest.raises(AssetError, match="lies in folders of two sides or splits"):
+        entries(tmp_path)
+
+
+def test_a_large_photograph_is_cropped_before_it_is_resized(tmp_path: Path) -> None:
+    """Wherever the hand lies, what is kept of it is the same."""
+    small, large = np.zeros((90, 80), np.uint8) + 255, {}
+    for name, place in (("near", 100), ("far", 2600)):
+        canvas = np.zeros((3000, 3000), np.uint8)
+        canvas[place : place + 90, place : place + 80] = small
+        image = np.random.default_rng([1, 1]).integers(0, 255, (3000, 3000, 3), np.uint8)
+        image[place : place + 90, place : place + 80] = 200
+        for folder in ("images", "masks"):
+            (tmp_path / name / folder / "right").mkdir(parents=True)
+        (tmp_path / name / "images/right/a.png").write_bytes(encode_png(image))
+        (tmp_path / name / "masks/right/a.png").write_bytes(encode_png(canvas))
+        large[name] = entries(tmp_path / name, 128)[0][0].rgba[..., 3]
+    assert np.array_equal(large["near"], large["far"])

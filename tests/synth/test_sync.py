@@ -88,8 +88,7 @@ def test_a_photograph_knows_one_target_and_a_canvas_both(many: list[Sample]) -> 
         assert s.depth is None
 
 
-def test_what_the_other_hand_hid_is_the_photograph_itself(many: list[Sample]) -> None:
-    """The target picture of a photo sample is smooth where the occluder's edge was: nothing of it is left."""
+def test_a_target_differs_from_the_image_where_the_other_hand_hid_it(many: list[Sample]) -> None:
     seen = 0
     for s in many:
         masks = hdr_masks(s, s.target_hand)
@@ -98,12 +97,6 @@ def test_what_the_other_hand_hid_is_the_photograph_itself(many: list[Sample]) ->
         seen += int(masks.M_D.sum())
         assert (s.image_rgb[masks.M_D] != target[masks.M_D]).any(axis=1).mean() > 0.8
     assert seen > 20_000
-
-
-def test_a_canvas_has_no_black_corners(many: list[Sample]) -> None:
-    for s in many:
-        corners = np.concatenate([s.image_rgb[[0, 0, -1, -1], [0, -1, 0, -1]]])
-        assert mode(s) == "photo" or corners.max() > 0
 
 
 def test_stored_parameters_give_the_stored_joints_and_masks(plan: Plan, many: list[Sample]) -> None:
