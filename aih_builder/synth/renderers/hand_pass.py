@@ -74,7 +74,8 @@ class HandPass(pyrender.Renderer):
         self._capacity = 0
 
     def __del__(self) -> None:
-        if not sys.is_finalizing():  # PyOpenGL cannot work any more, and says so on stdout
+        # At the interpreter's end PyOpenGL cannot work any more, and says so on stdout; even `sys` may be gone.
+        if sys and not sys.is_finalizing():
             super().__del__()
 
     def draw(self, scene: pyrender.Scene, drawing: Drawing) -> None:
