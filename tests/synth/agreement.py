@@ -4,6 +4,7 @@ import tempfile
 from pathlib import Path
 from typing import NamedTuple
 
+import cv2
 import numpy as np
 
 from aih_builder.identity import SampleName, index_of
@@ -16,6 +17,7 @@ from aih_builder.synth.renderers.base import AMODAL_ALPHA, Layer, Renderer, Rend
 from aih_builder.synth.renderers.numba_renderer import NumbaRenderer
 from tests.builders import small_manifest
 
+_STEP_M = 0.003  # in depth, between neighbours on one finger
 _LUMA = np.array([0.2126, 0.7152, 0.0722])
 
 
@@ -54,7 +56,8 @@ class Agreement(NamedTuple):
     mask_iou: float
     colour_mean: float  # over the pixels that either covers, alpha included
     off_by_3: float  # share of them with a channel that differs by more than 2
-    depth_mm: float  # difference that 99.9 % of the pixels keep to, of those that both cover all around
+    depth_mm: float  # greatest difference, where both cover all around and no other finger begins within a pixel
+    depth_off: float  # share of the pixels that both cover all around whose depth differs by more than 0.2 mm
     normal_off: float  # share of the pixels that both cover fully whose normal differs by more than 2 of 127
     luma: float  # mean, over fully covered pixels
     contrast: float  # their standard deviation
@@ -69,12 +72,16 @@ def agreement(a: Layer, b: Layer) -> Agreement:
     inside = shrunk(masks[0] & masks[1], 1)
     assert a.normal is not None
     assert b.normal is not None
+    square = np.ones((3, 3), np.uint8)
+    smooth = inside & (cv2.dilate(a.depth_m, square) - cv2.erode(a.depth_m, square) < _STEP_M)
+    depth_mm = np.abs(a.depth_m - b.depth_m) * 1e3
     luma = a.rgba[both][:, :3] @ _LUMA
     return Agreement(
         mask_iou=float((masks[0] & masks[1]).sum() / (masks[0] | masks[1]).sum()),
         colour_mean=float(colour.mean()),
         off_by_3=float((colour.max(axis=1) > 2).mean()),
-        depth_mm=float(np.quantile(np.abs(a.depth_m - b.depth_m)[inside], 0.999) * 1e3),
+        depth_mm=float(depth_mm[smooth].max()),
+        depth_off=float((depth_mm[inside] > 0.2).mean()),
         normal_off=float((np.abs(a.normal.astype(int) - b.normal)[both].max(axis=1) > 2).mean()),
         luma=float(luma.mean()),
         contrast=float(luma.std()),

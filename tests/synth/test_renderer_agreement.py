@@ -61,6 +61,7 @@ def check(found: list[Agreement]) -> None:
         assert one.colour_mean < 1.0, said
         assert one.off_by_3 < 0.01, said
         assert one.depth_mm < 0.2, said
+        assert one.depth_off < 1e-3, said  # at inner edges one sample may show another finger
         assert one.normal_off < 0.01, said
         assert 20 < one.luma < 240, said  # two black pictures agree as well
         assert one.contrast > 4, said
@@ -68,7 +69,10 @@ def check(found: list[Agreement]) -> None:
 
 @pytest.mark.parametrize("supersamples", [1, 3])
 def test_both_renderers_draw_the_same(requests: list[RenderRequest], supersamples: int) -> None:
-    """Worst of 382 hands on Mesa: IoU 0.9998, 0.06 levels, 0.04 % of the pixels off by more than 2."""
+    """Worst of 382 hands on Mesa: IoU 0.9998, 0.06 levels, 0.04 % of the pixels off by more than 2, 0.005 mm.
+
+    Of their 1.9 million inner pixels, two show another finger: 1.3 and 0.3 mm off.
+    """
     check(compare(requests, supersamples))
 
 
