@@ -80,7 +80,7 @@ def agreement(a: Layer, b: Layer) -> Agreement:
         mask_iou=float((masks[0] & masks[1]).sum() / (masks[0] | masks[1]).sum()),
         colour_mean=float(colour.mean()),
         off_by_3=float((colour.max(axis=1) > 2).mean()),
-        depth_mm=float(depth_mm[smooth].max()),
+        depth_mm=float(depth_mm[smooth].max(initial=0.0)),
         depth_off=float((depth_mm[inside] > 0.2).mean()),
         normal_off=float((np.abs(a.normal.astype(int) - b.normal)[both].max(axis=1) > 2).mean()),
         luma=float(luma.mean()),

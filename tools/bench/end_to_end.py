@@ -19,8 +19,9 @@ def measure(
 ) -> dict[str, Any]:
     """Rates by number of processes, in turns; the plan is made, and the code compiled, before.
 
-    `rate` counts from the first process's start to dataset.json; `per_core` is what one process makes in a second of
-    its own work. Stages and bytes are those of the first number of processes.
+    `rate` counts from the call of `generate` to dataset.json, the start of the workers included; `sustained` is what
+    the workers make while all are at work: processes x samples / their seconds of work. `per_core`, stages and bytes
+    are those of the first number of processes.
     """
     shard_samples = max(1, count // (4 * max(processes)))
     manifest = demo_manifest(
@@ -30,27 +31,38 @@ def measure(
         streams={engine: {"count": {"train": count}}},
     )
     plan = make_plan(manifest, folder)
-    found: dict[str, Any] = {}
+    first: dict[str, Any] = {}
     rates: dict[int, list[float]] = {jobs: [] for jobs in processes}
+    sustained: dict[int, list[float]] = {jobs: [] for jobs in processes}
     for number in range(rounds + 1):
         for jobs in processes:
             shutil.rmtree(folder / engine, ignore_errors=True)
             built = generate(manifest, folder, jobs=jobs)
+            found = _records(plan)
             if number:  # the first round warms up
                 rates[jobs].append(built.samples / built.seconds)
+                sustained[jobs].append(jobs * found["per_core"])
             if jobs == processes[0]:
-                found = _records(plan)
-    rate = {str(jobs): round(float(np.median(rates[jobs])), 1) for jobs in processes}
-    one = rate[str(processes[0])]
+                first = found
     return {
         "engine": engine,
         "renderer": renderer if engine == "render" else "none",
         "size_px": size_px,
         "samples": count,
-        "rate": rate,
-        "rate_against_first": {jobs: round(value / one, 2) for jobs, value in rate.items()},
-        **found,
+        "rate": _medians(rates),
+        "sustained": _medians(sustained),
+        "sustained_against_first": _ratios(_medians(sustained)),
+        **first,
     }
+
+
+def _medians(found: dict[int, list[float]]) -> dict[str, float]:
+    return {str(jobs): round(float(np.median(values)), 1) for jobs, values in found.items()}
+
+
+def _ratios(found: dict[str, float]) -> dict[str, float]:
+    one = next(iter(found.values()))
+    return {jobs: round(value / one, 2) for jobs, value in found.items()}
 
 
 def _records(plan: Plan) -> dict[str, Any]:
