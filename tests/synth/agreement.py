@@ -13,27 +13,12 @@ from aih_builder.shards.plan import make_plan
 from aih_builder.synth.assets import load_assets
 from aih_builder.synth.engine import Tally
 from aih_builder.synth.render import RenderEngine
-from aih_builder.synth.renderers.base import AMODAL_ALPHA, Layer, Renderer, RenderRequest
-from aih_builder.synth.renderers.numba_renderer import NumbaRenderer
+from aih_builder.synth.renderers.base import AMODAL_ALPHA, Layer, RenderRequest
 from tests.builders import small_manifest
+from tools.bench.scenes import Recorder
 
 _STEP_M = 0.003  # in depth, between neighbours on one finger
 _LUMA = np.array([0.2126, 0.7152, 0.0722])
-
-
-class Recorder(Renderer):
-    """Draws with numba and keeps the last request."""
-
-    def __init__(self) -> None:
-        self._renderer = NumbaRenderer()
-        self.last: RenderRequest | None = None
-
-    def render(self, request: RenderRequest) -> tuple[Layer | None, Layer | None]:
-        self.last = request
-        return self._renderer.render(request)
-
-    def description(self) -> str:
-        return self._renderer.description()
 
 
 def scenes(count: int, size_px: int) -> list[RenderRequest]:

@@ -30,7 +30,7 @@ class Scene(NamedTuple):
     background_rgb: ImageU8
 
 
-class _Recorder(Renderer):
+class Recorder(Renderer):
     """Draws with numba and keeps what it was asked for."""
 
     def __init__(self) -> None:
@@ -38,10 +38,12 @@ class _Recorder(Renderer):
         self.last: RenderRequest | None = None
 
     def render(self, request: RenderRequest) -> tuple[Layer | None, Layer | None]:
+        """See Renderer.render."""
         self.last = request
         return self._inner.render(request)
 
     def description(self) -> str:
+        """See Renderer.description."""
         return self._inner.description()
 
 
@@ -62,7 +64,7 @@ def scenes(size_px: int, count: int, folder: Path) -> list[Scene]:
     """The first accepted two-hand draws; the plan goes into a folder."""
     plan: Plan = make_plan(render_only(size_px, 1), folder)
     assets = load_assets(plan.manifest, plan.cache, plan.backgrounds)
-    recorder = _Recorder()
+    recorder = Recorder()
     engine = RenderEngine(plan.manifest, assets, recorder)
     found: list[Scene] = []
     number = 0

@@ -48,21 +48,13 @@ class GlContext:
 def process_context(worker: int, *, software_too: bool = True) -> GlContext:
     """This process's context, on the device of the worker that asked first.
 
-    Where a GPU's driver gives no context, the software device takes its place (if software_too), with a warning.
-    Raises ConfigError where pyrender or EGL is missing, or no device gives a context.
+    Raises ConfigError where pyrender or EGL is missing, or that device gives no context: a GPU that was planned for is
+    not replaced in silence.
     """
     global _context  # one per process is the point
     if _context is None:
         _check_platform()
-        device = egl.choose_device(worker, software_too=software_too)
-        spare = egl.software_device() if software_too and "EGL_DEVICE_ID" not in os.environ else None
-        try:
-            _context = _make(device)
-        except ConfigError as error:
-            if spare is None or device.is_software:
-                raise
-            log.warning("%s Drawing in software instead, which is slow.", error)
-            _context = _make(spare)
+        _context = _make(egl.choose_device(worker, software_too=software_too))
         log.debug("OpenGL: %s, %s, EGL device %d", _context.renderer, _context.version, _context.device.index)
     if _context.pid != os.getpid():
         raise ConfigError(
@@ -87,6 +79,10 @@ def _check_platform() -> None:
         ) from error
 
 
+def _listed() -> str:
+    return ", ".join(f"{d.index}: {'software' if d.is_software else d.drm_file or 'GPU'}" for d in egl.devices())
+
+
 def _make(device: egl.Device) -> GlContext:
     from OpenGL.error import Error as OpenGlError
     from OpenGL.GL import GL_RENDERER, GL_VERSION, glGetString
@@ -102,6 +98,7 @@ def _make(device: egl.Device) -> GlContext:
     except (OpenGlError, AssertionError, AttributeError) as error:  # how PyOpenGL and pyrender report a refusal
         raise ConfigError(
             f"renderer pyrender: EGL device {device.index} ({device.drm_file or 'no device file'}) gives no OpenGL 4.1 "
-            f"context ({type(error).__name__}). {egl.INSTALL} Or use renderer numba."
+            f"context ({type(error).__name__}). {egl.INSTALL} Or use renderer numba, or name another of EGL's devices "
+            f"in EGL_DEVICE_ID ({_listed()})."
         ) from error
     return GlContext(platform, device, renderer, version, os.getpid())
