@@ -18,11 +18,10 @@ from pathlib import Path
 from aih_builder import open_dataset
 
 folder = Path(sys.argv[1])
-samples = len(open_dataset(folder))
-shards = sorted(folder.rglob("*.h5"))
-size = sum(shard.stat().st_size for shard in shards)
+dataset = open_dataset(folder)
+samples, size = len(dataset), sum(shard["bytes"] for shard in dataset.shards)
 print(f"dataset      {folder}")
-print(f"samples      {samples} in {len(shards)} shards")
+print(f"samples      {samples} in {len(dataset.shards)} shards")
 print(f"bytes        {size} ({size / samples / 1024:.1f} KiB per sample)")
 PY
 }
