@@ -43,7 +43,7 @@ def main() -> None:
     content: dict[str, Any] = {
         "commit": commit(),
         "machine": machine() | {"egl_devices": [str(device) for device in egl.devices()]},
-        "arguments": {key: str(value) for key, value in vars(chosen).items()},
+        "arguments": {key: str(value) for key, value in vars(chosen).items() if key != "out"},
     }
     with tempfile.TemporaryDirectory() as folder:
         content |= _measured(chosen, Path(folder))
