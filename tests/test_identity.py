@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aih_builder.errors import ConfigError
-from aih_builder.identity import ENGINE_NAMES, MAX_PER_STREAM, SPLITS, SampleName, index_of, name_of
+from aih_builder.identity import ENGINE_NAMES, MAX_PER_STREAM, SPLITS, SampleName, bank_index, index_of, name_of
 from aih_builder.rng import LIMIT
 
 NAMES = st.builds(
@@ -33,3 +33,14 @@ def test_a_number_that_has_no_index_is_refused(number: int) -> None:
 def test_an_index_that_names_nothing_is_refused(index: int) -> None:
     with pytest.raises(ConfigError, match=f"index {index} belongs to no engine and split"):
         name_of(index)
+
+
+def test_a_banks_pictures_have_streams_that_no_sample_and_no_other_split_has() -> None:
+    indices = [bank_index(split, number) for split in SPLITS for number in (0, 1, 7, MAX_PER_STREAM - 1)]
+    assert len(set(indices)) == len(indices)
+    assert max(indices) < LIMIT
+    for index in indices:
+        with pytest.raises(ConfigError, match="belongs to no engine and split"):
+            name_of(index)
+    with pytest.raises(ConfigError, match=f"picture number {MAX_PER_STREAM} of a bank"):
+        bank_index("train", MAX_PER_STREAM)

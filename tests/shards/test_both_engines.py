@@ -147,10 +147,22 @@ def bank_file(folder: Path, hand: str = "", core_px: int = CORE, count: int = 12
     return folder / "b.h5"
 
 
+def damaged_bank(folder: Path) -> None:
+    data = bytearray(bank_file(folder).read_bytes())
+    data[len(data) // 2] ^= 1
+    (folder / "b.h5").write_bytes(data)
+
+
 REFUSED: dict[str, tuple[Callable[[Path], object], str, type[AihError]]] = {
     "missing": (lambda f: f, "b.h5 is not a file. Make one with `aih bank build`", ConfigError),
     "of another hand": (lambda f: bank_file(f, "ab" * 32), "holds poses of the hand model abababababab", ConfigError),
     "far too small": (lambda f: bank_file(f, core_px=20), "are 20 px where an image has 64; expected", ConfigError),
+    "far too large": (
+        lambda f: bank_file(f, core_px=CORE * 11),
+        "are 704 px where an image has 64; expected",
+        ConfigError,
+    ),
+    "damaged": (damaged_bank, "it was changed or damaged", AssetError),
     "without a split": (lambda f: bank_file(f, count=2), "no right hand in split 'val'", ConfigError),
     "no bank": (lambda f: (f / "b.h5").write_bytes(b"x"), "not a readable bank", AssetError),
 }
