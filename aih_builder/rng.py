@@ -22,6 +22,7 @@ class Purpose(IntEnum):
     LIGHT = 6
     TEXTURE = 7
     BACKGROUND = 8
+    LIBRARY = 9  # starts of a pose library; index is family, block and row
     POOL = 10  # items of a pool that are made at planning; index is the item's number
     ENTRY = 11  # which entries of the bank
     AFFINE = 12  # how they are moved

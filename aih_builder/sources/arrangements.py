@@ -22,6 +22,7 @@ PALM, FINGERS, TIPS, INDEX_TIP, WRIST, THUMB_EDGE, LITTLE_EDGE = (
     "thumb-edge",
     "little-edge",
 )
+KNUCKLES, PINCH, GRASP = "knuckles", "pinch", "grasp"  # further ones: placement.py
 
 _ANY = ("open", "relaxed", "cupped", "spread", "flat", "claw", "grip", "point", "fist", "pinch")
 _OPEN = ("open", "flat", "relaxed", "spread")
@@ -57,6 +58,9 @@ class Arrangement:
     own_deg: float = 10.0  # standard deviation of each hand's own turn, about each axis
     offset_mm: float = 12.0  # standard deviation across the approach
     alike: float = 0.0  # share of draws in which both hands take the same shape
+    slid: bool = True  # slid to first contact; else the anchors are put together
+    apart_mm: tuple[float, float] = (0.0, 0.0)  # of anchors that are put together: gap along the approach
+    forearm_clear_m: float = 0.042  # what a forearm's centre line keeps from the other hand's keypoints
 
 
 ARRANGEMENTS: dict[str, Arrangement] = {

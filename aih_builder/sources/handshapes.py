@@ -82,6 +82,15 @@ class HandShapeSampler:
             (1.0 - lean) * np.array(a, np.float64) + lean * np.array(b, np.float64)
             for a, b in zip(HAND_SHAPES[name], HAND_SHAPES[other], strict=True)
         )
+        return self._perturbed(rng, mcp, pip, spread, thumb)
+
+    def near(self, rng: np.random.Generator, shape: HandShape) -> FloatArray:
+        """Angles (16, 3) in radians of a hand shape, perturbed."""
+        return self._perturbed(rng, *(np.array(values, np.float64) for values in shape))
+
+    def _perturbed(
+        self, rng: np.random.Generator, mcp: FloatArray, pip: FloatArray, spread: FloatArray, thumb: FloatArray
+    ) -> FloatArray:
         angles = np.zeros((N_JOINTS, 3))
         self._set_fingers(rng, angles, mcp, pip, spread)
         self._set_thumb(rng, angles, thumb)

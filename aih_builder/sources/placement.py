@@ -24,10 +24,14 @@ _ANCHORS: dict[str, tuple[str, ...]] = {
     arr.PALM: ("wrist", "index1", "middle1", "middle1", "ring1"),
     arr.FINGERS: ("index2", "middle2", "ring2", "little2"),
     arr.TIPS: ("index4", "middle4", "ring4"),
-    arr.INDEX_TIP: ("index4",),
     arr.WRIST: ("wrist",),
     arr.THUMB_EDGE: ("thumb2", "index1"),
     arr.LITTLE_EDGE: ("wrist", "little1", "little1"),
+    arr.KNUCKLES: ("index1", "middle1", "ring1", "little1"),
+    arr.PINCH: ("thumb4", "index4"),
+    arr.GRASP: tuple(f"{finger}{joint}" for finger in ("index", "middle", "ring") for joint in (1, 2, 3, 4)),
+    **{f"{finger}-{joint}": (f"{finger}{joint}",) for finger in FINGERS for joint in (1, 2, 3)},
+    **{f"{finger}-tip": (f"{finger}4",) for finger in FINGERS},
 }
 
 
@@ -71,7 +75,10 @@ def place(
     for _ in range(_TRIES):
         turns, pair = _orientations(rng, arrangement, mover, frames)
         toward = pair @ arr.own_side_to_body(arrangement.approach, mover)
-        motion = _slide(rng, arrangement, mover, toward, hands, turns, surfaces)
+        if arrangement.slid:
+            motion = _slide(rng, arrangement, mover, toward, hands, turns, surfaces)
+        else:
+            motion = _put(rng, arrangement, mover, toward, hands, turns)
         if motion is None:
             continue
         motions = (motion, Motion(turns[LEFT], np.zeros(3)))
@@ -80,7 +87,7 @@ def place(
         keypoints = np.stack([transform(hands[side].joints_m, *motions[side]) for side in (RIGHT, LEFT)])
         distal = np.stack([turns[side] @ frames[side].distal for side in (RIGHT, LEFT)])
         palmar = np.stack([turns[side] @ frames[side].palmar for side in (RIGHT, LEFT)])
-        if reachable(keypoints[:, 0].copy(), distal, palmar, keypoints):
+        if reachable(keypoints[:, 0].copy(), distal, palmar, keypoints, arrangement.forearm_clear_m):
             return motions
     raise Rejected("reach")
 
@@ -142,6 +149,22 @@ def _slide(
             best = shift + travel * direction, direction
     beyond = _beyond_contact(rng)
     return None if best is None else Motion(turns[mover], best[0] + beyond * best[1])
+
+
+def _put(
+    rng: np.random.Generator,
+    arrangement: arr.Arrangement,
+    mover: int,
+    toward: FloatArray,
+    hands: tuple[PosedHand, PosedHand],
+    turns: tuple[FloatArray, FloatArray],
+) -> Motion:
+    """The mover's motion that brings the anchors together, `apart_mm` short of it along `toward`, and off by chance."""
+    still = 1 - mover
+    start = _anchor(hands[mover], arrangement.mover.anchor, turns[mover])
+    goal = _anchor(hands[still], arrangement.still.anchor, turns[still])
+    apart = toward * 1e-3 * rng.uniform(*arrangement.apart_mm)
+    return Motion(turns[mover], goal - start - apart + rng.normal(0.0, 1e-3 * arrangement.offset_mm, 3))
 
 
 def _beyond_contact(rng: np.random.Generator) -> float:

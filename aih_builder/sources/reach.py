@@ -26,14 +26,17 @@ _MOST_TURNED_RAD = np.deg2rad(95.0)
 _TORSO_X_M, _TORSO_Z_M = 0.16, 0.11  # half axes of the ellipse that keeps elbows out, below the shoulders
 _ELBOW_ABOVE_SHOULDER_M = 0.05
 _SHOWN_M = 0.14  # length of forearm that must be clear of the other hand
-_CLEAR_OF_HAND_M, _CLEAR_OF_FOREARM_M = 0.042, 0.06  # between centre lines
+_CLEAR_OF_FOREARM_M = 0.06  # between centre lines
 
 
 @compiled
-def reachable(wrists_m: FloatArray, distal: FloatArray, palmar: FloatArray, keypoints_m: FloatArray):
+def reachable(
+    wrists_m: FloatArray, distal: FloatArray, palmar: FloatArray, keypoints_m: FloatArray, clear_of_hand_m: float
+):
     """Whether a body reaches both hands, given in the body frame's axes, anywhere; right first.
 
-    wrists_m (2, 3), the hands' distal and palmar unit directions (2, 3), keypoints_m (2, 21, 3).
+    wrists_m (2, 3), the hands' distal and palmar unit directions (2, 3), keypoints_m (2, 21, 3). A forearm's
+    centre line keeps clear_of_hand_m from the keypoints of the other hand.
     """
     middle = 0.5 * (wrists_m[0] + wrists_m[1])
     forearms = np.empty((2, _SWIVELS, 3))
@@ -47,6 +50,7 @@ def reachable(wrists_m: FloatArray, distal: FloatArray, palmar: FloatArray, keyp
                 distal[side],
                 palmar[side],
                 keypoints_m[1 - side] - wrists_m[side] + wrist,
+                clear_of_hand_m,
                 forearms[side],
             )
             if counts[side] == 0:
@@ -61,7 +65,7 @@ def reachable(wrists_m: FloatArray, distal: FloatArray, palmar: FloatArray, keyp
 
 
 @compiled
-def _elbows(side, wrist, distal, palmar, others, found):
+def _elbows(side, wrist, distal, palmar, others, clear_of_hand_m, found):
     """Fills `found` with directions wrist to elbow that the arm can take; how many."""
     shoulder = _SHOULDERS_M[side]
     reach = wrist - shoulder
@@ -87,7 +91,7 @@ def _elbows(side, wrist, distal, palmar, others, found):
         if _wrist_bends(side, forearm, distal, palmar) and _forearm_turns(side, upper, forearm, palmar):
             clear = True
             for p in range(others.shape[0]):
-                clear &= _distance_to_forearm(others[p], wrist, -forearm) > _CLEAR_OF_HAND_M
+                clear &= _distance_to_forearm(others[p], wrist, -forearm) > clear_of_hand_m
             if clear:
                 found[count] = -forearm
                 count += 1

@@ -18,7 +18,7 @@ def reached(wrists_m: np.ndarray, distal: np.ndarray, palmar: np.ndarray) -> boo
     palmar = palmar - distal * (distal * palmar).sum(axis=1, keepdims=True)
     palmar = palmar / np.linalg.norm(palmar, axis=1, keepdims=True)
     points = np.stack([hand_points(w, d) for w, d in zip(wrists_m, distal, strict=True)])
-    return reachable(wrists_m, distal, palmar, points)
+    return reachable(wrists_m, distal, palmar, points, 0.042)
 
 
 APART = np.stack([-0.05 * LEFT, 0.05 * LEFT])
