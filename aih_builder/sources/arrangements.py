@@ -22,7 +22,8 @@ PALM, FINGERS, TIPS, INDEX_TIP, WRIST, THUMB_EDGE, LITTLE_EDGE = (
     "thumb-edge",
     "little-edge",
 )
-KNUCKLES, PINCH, GRASP = "knuckles", "pinch", "grasp"  # further ones: placement.py
+KNUCKLES, PINCH, GRASP = "knuckles", "pinch", "grasp"
+INDEX_MIDDLE, MIDDLE_RING = "index-middle", "middle-ring"  # between their middle joints
 
 _ANY = ("open", "relaxed", "cupped", "spread", "flat", "claw", "grip", "point", "fist", "pinch")
 _OPEN = ("open", "flat", "relaxed", "spread")

@@ -30,6 +30,8 @@ _ANCHORS: dict[str, tuple[str, ...]] = {
     arr.KNUCKLES: ("index1", "middle1", "ring1", "little1"),
     arr.PINCH: ("thumb4", "index4"),
     arr.GRASP: tuple(f"{finger}{joint}" for finger in ("index", "middle", "ring") for joint in (1, 2, 3, 4)),
+    arr.INDEX_MIDDLE: ("index2", "middle2"),
+    arr.MIDDLE_RING: ("middle2", "ring2"),
     **{f"{finger}-{joint}": (f"{finger}{joint}",) for finger in FINGERS for joint in (1, 2, 3)},
     **{f"{finger}-tip": (f"{finger}4",) for finger in FINGERS},
 }

@@ -56,7 +56,9 @@ class _Pairs:
 class Energy:
     """The energy of a batch of n pairs. Roles: 0 mover, 1 still."""
 
-    def __init__(self, parts: tuple[HandParts, HandParts], pulls: list[tuple[Pull, ...]], margin_mm: np.ndarray) -> None:
+    def __init__(
+        self, parts: tuple[HandParts, HandParts], pulls: list[tuple[Pull, ...]], margin_mm: np.ndarray
+    ) -> None:
         import torch
 
         self._parts = parts

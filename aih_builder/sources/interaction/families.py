@@ -33,6 +33,7 @@ class Variant:
     arrangement: Arrangement
     pulls: tuple[Pull, ...]
     margin_mm: tuple[float, float] = (0.0, 0.0)  # range of the gap that the hands keep everywhere
+    stiffness: float = 0.3  # how strongly the fingers keep the shape that they start with
 
 
 class Family(NamedTuple):
@@ -45,7 +46,8 @@ class Family(NamedTuple):
 
 # What a hand does that holds another; see handshapes.HandShape.
 HELD_SHAPES: dict[str, HandShape] = {
-    "laced": HandShape((32, 34, 34, 32), (30, 32, 32, 30), (0.9, 0, 0.8, 0.9), (-4, 8, 0, 6, 8)),
+    "laced": HandShape((22, 24, 24, 22), (24, 26, 26, 24), (1.3, 0, 1.0, 1.3), (-4, 8, 0, 6, 8)),
+    "around": HandShape((12, 14, 16, 18), (26, 28, 28, 26), (-0.5, 0, -0.5, -0.5), (-4, 18, 0, 6, 8)),
     "wrap": HandShape((38, 40, 42, 44), (42, 44, 44, 42), (-0.5, 0, -0.5, -0.5), (4, 24, -10, 8, 10)),
     "tube": HandShape((58, 60, 62, 62), (66, 70, 70, 66), (-0.6, 0, -0.6, -0.6), (8, 20, -12, 18, 22)),
 }
@@ -71,7 +73,8 @@ _FIVE = ("thumb", *_FOUR)
 _FACING = Role((-0.12, 0.88, 0.45), (-1, 0, 0), arr.PALM, ("flat", "open"))
 _PRAYER = Variant(
     Arrangement(1, _FACING, _FACING, (-1, 0, 0), pitch_deg=(-45, 35), own_deg=4, offset_mm=4, alike=0.7),
-    (*both("palm", "palm", 0.5), *_each(_FOUR, "-pad", 0.6, 0.3)),
+    (*both("palm", "palm", 0.5, 4.0), *_each(_FOUR, "-pad", 0.6, 0.3)),
+    stiffness=1.0,
 )
 _CLAP = Variant(
     Arrangement(
@@ -84,34 +87,44 @@ _CLAP = Variant(
         offset_mm=10,
         alike=0.4,
     ),
-    (*both("palm", "palmar", 0.4), *both("pads", "palmar", 0.25, 0.4)),
+    (*both("palm", "palmar", 0.4, 4.0), *both("pads", "palmar", 0.25, 0.5)),
+    stiffness=1.5,
 )
 _CLASP = Variant(
     Arrangement(
         1,
-        Role((-0.7, 0.1, 0.7), (0, -1, 0.1), arr.PALM, ("wrap",)),
-        Role((-0.7, 0.1, 0.7), (0, 1, -0.1), arr.PALM, ("wrap",)),
+        Role((-0.7, 0.1, 0.7), (0, -1, 0.1), arr.PALM, ("around",)),
+        Role((-0.7, 0.1, 0.7), (0, 1, -0.1), arr.PALM, ("around",)),
         (0, -1, 0),
         pitch_deg=(-20, 60),
-        own_deg=9,
-        offset_mm=8,
+        own_deg=7,
+        offset_mm=5,
         slid=False,
-        apart_mm=(45, 55),
+        apart_mm=(36, 46),
     ),
     (
-        *both("palm", "palmar", 0.35),
-        *(p for f in _FOUR for p in both(f"{f}-pad", "all", 0.6, 0.8)),
-        *both("pads", "dorsal", 0.35, 0.8),
+        *both("palm", "palmar", 0.3, 2.0),
+        *both("pads", "back", 0.4, 1.0),
+        *(p for f in _FOUR for p in both(f"{f}-pad", "all", 0.5, 0.3)),
         *both("thumb-pad", "all", 0.5, 0.6),
     ),
+    stiffness=0.1,
 )
-_LACED = Role((-0.15, 0.85, 0.45), (-1, 0, 0), "middle-2", ("laced",))
-_INTERLOCK = Variant(
-    Arrangement(
-        1, _LACED, _LACED, (-1, 0, 0), pitch_deg=(-50, 25), own_deg=7, offset_mm=4, slid=False, apart_mm=(0, 8)
-    ),
-    (*(p for f in _FOUR for p in both(f"{f}-pad", "dorsal", 0.3, 0.5)), *both("thumb-pad", "all", 0.4, 0.4)),
-)
+
+
+def _interlock(between: str) -> Variant:
+    def role(anchor: str) -> Role:
+        return Role((-0.15, 0.85, 0.45), (-1, 0, 0), anchor, ("laced",))
+
+    arrangement = Arrangement(
+        1, role("middle-2"), role(between), (-1, 0, 0), pitch_deg=(-50, 25), own_deg=6, offset_mm=2, slid=False
+    )
+    return Variant(
+        arrangement,
+        (*(p for f in _FOUR for p in both(f"{f}-pad", "dorsal", 0.3, 0.5)), *both("thumb-pad", "all", 0.4, 0.4)),
+    )
+
+
 _ROOF = Role((-0.45, 0.8, 0.4), (-0.9, -0.4, 0.1), arr.TIPS, ("open", "spread", "relaxed", "cupped"))
 _STEEPLE = Variant(
     Arrangement(1, _ROOF, _ROOF, (-1, 0, 0), pitch_deg=(-45, 35), own_deg=6, offset_mm=5, alike=1.0),
@@ -168,7 +181,10 @@ _OVER = Variant(
         1,
         Role((-0.7, 0.1, 0.7), (0, -1, -0.1), arr.PALM, ("relaxed", "cupped", "open", "flat")),
         Role(
-            (-0.7, 0.1, 0.7), (0, -1, -0.1), arr.KNUCKLES, ("open", "relaxed", "cupped", "spread", "flat", "fist", "grip")
+            (-0.7, 0.1, 0.7),
+            (0, -1, -0.1),
+            arr.KNUCKLES,
+            ("open", "relaxed", "cupped", "spread", "flat", "fist", "grip"),
         ),
         (0, -1, 0),
         pitch_deg=(-20, 70),
@@ -214,7 +230,12 @@ def _counting(finger: str) -> Variant:
     arrangement = Arrangement(
         1,
         Role((-0.75, -0.1, 0.6), (-0.4, -0.6, -0.6), arr.INDEX_TIP, ("point",)),
-        Role((-0.25, 0.8, 0.5), (-0.6, 0.3, -0.7), f"{finger}-tip", ("spread", "open", "four") if finger != "thumb" else ("spread", "open", "thumb-up")),
+        Role(
+            (-0.25, 0.8, 0.5),
+            (-0.6, 0.3, -0.7),
+            f"{finger}-tip",
+            ("spread", "open", "four") if finger != "thumb" else ("spread", "open", "thumb-up"),
+        ),
         (-0.7, -0.5, 0.2),
         pitch_deg=(-40, 40),
         own_deg=12,
@@ -237,7 +258,7 @@ def _apart(variant: Variant) -> Variant:
 FAMILIES: dict[str, Family] = {
     "clasp": Family(1, {"": _CLASP}, are.is_clasp),
     "prayer": Family(2, {"": _PRAYER}, are.is_prayer),
-    "interlock": Family(3, {"": _INTERLOCK}, are.is_interlock),
+    "interlock": Family(3, {name: _interlock(name) for name in (arr.INDEX_MIDDLE, arr.MIDDLE_RING)}, are.is_interlock),
     "fingertips": Family(
         4,
         {

@@ -109,7 +109,6 @@ def is_handover(pair: Pair, mover: int, variant: str) -> bool:
     return 4.0 < apart <= 25.0
 
 
-
 def is_counting(pair: Pair, mover: int, variant: str) -> bool:
     """A pointing index tip touches the last phalanx of the named finger, which is straight; others stay off."""
     still = 1 - mover

@@ -110,7 +110,9 @@ class Solver:
         for k, (row, start) in enumerate(zip(rows, starts, strict=True)):
             try:
                 moved = (Motion(*(m[k] for m in motions[0])), Motion(*(m[k] for m in motions[1])))
-                solved.append(self._accept(family, f"{family}-{block:05d}-{row:02d}", start, angles_rad[k], moved, mover))
+                solved.append(
+                    self._accept(family, f"{family}-{block:05d}-{row:02d}", start, angles_rad[k], moved, mover)
+                )
             except Rejected as rejected:
                 refused[str(rejected)] += 1
         return Block(solved, refused)
@@ -159,6 +161,7 @@ class Solver:
 
         roles = (mover, 1 - mover)
         variants: list[Variant] = [FAMILIES[family].variants[start.variant] for start in starts]
+        stiffness = torch.tensor([variant.stiffness for variant in variants])
         margin_mm = np.array([rng.uniform(*variant.margin_mm) for variant in variants])
         betas = np.stack([start.betas for start in starts])
         skins = [TorchSkin(self._hands[side].arrays, betas) for side in roles]
@@ -202,10 +205,10 @@ class Solver:
             if step % _LOOK_UP_EVERY == 0:
                 energy.look_up((vertices[0].detach().numpy(), vertices[1].detach().numpy()))
             cost = (
-                (1.0 - 0.6 * done) * energy.pull(vertices)
-                + (0.05 + 0.6 * done) * energy.depth(vertices)
-                + (0.05 + 0.6 * done) * energy.self_depth(vertices)
-                + sum(_departure(a, b) for a, b in zip(angles, begin, strict=True))
+                (1.0 - 0.7 * done) * energy.pull(vertices)
+                + (0.8 + 1.2 * done * done) * energy.depth(vertices)
+                + (0.4 + 0.8 * done * done) * energy.self_depth(vertices)
+                + sum(_departure(a, b, stiffness) for a, b in zip(angles, begin, strict=True))
                 + 2.0 * (turn / _TURN_SD).square().sum(dim=1)
                 + 0.5 * (shift / _SHIFT_SD_M).square().sum(dim=1)
             )
@@ -280,7 +283,7 @@ class Solver:
         )  # fmt: skip
 
 
-def _departure(angles: Tensor, begin: Tensor) -> Tensor:
+def _departure(angles: Tensor, begin: Tensor, stiffness: Tensor) -> Tensor:
     """What it costs to leave the start (n,): each angle, and last joints that do not follow the ones before them."""
     away = ((angles - begin) / _ANGLE_SD).square().sum(dim=(1, 2))
     uneven = 0.0
@@ -289,4 +292,4 @@ def _departure(angles: Tensor, begin: Tensor) -> Tensor:
         moved = angles[:, base + 2, 0] - begin[:, base + 2, 0]
         leading = 0.6 * (angles[:, base + 1, 0] - begin[:, base + 1, 0])
         uneven = uneven + ((moved - leading) / np.deg2rad(8.0)).square()
-    return 0.3 * away + 0.3 * uneven
+    return stiffness * away + 0.3 * uneven
