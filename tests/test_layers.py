@@ -17,6 +17,7 @@ LAYERS = (
     "errors",
     "paths",
     "files",
+    "parallel",
     "rng",
     "compiled",
     "geometry",

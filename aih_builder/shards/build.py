@@ -14,9 +14,9 @@ import numpy as np
 from aih_builder.config import Manifest, load_manifest
 from aih_builder.errors import ConfigError
 from aih_builder.files import remove, remove_stale
+from aih_builder.parallel import run_tasks
 from aih_builder.shards.format import encode_parts
 from aih_builder.shards.listing import write_listing
-from aih_builder.shards.parallel import run_tasks
 from aih_builder.shards.plan import Plan, Shard, load_plan, make_plan
 from aih_builder.shards.reader import ShardReader
 from aih_builder.shards.tasks import make_sample, make_shard, probe_acceptance, shard_state

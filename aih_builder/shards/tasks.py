@@ -15,8 +15,8 @@ from threadpoolctl import threadpool_limits
 from aih_builder.errors import ConfigError, GenerationError, ShardError
 from aih_builder.files import read_json, write_json, write_whole
 from aih_builder.identity import EngineName, name_of
+from aih_builder.parallel import worker_number
 from aih_builder.sample import Sample
-from aih_builder.shards.parallel import worker_number
 from aih_builder.shards.plan import Plan, Shard, load_plan
 from aih_builder.shards.plan_pools import require_planned_bank
 from aih_builder.shards.writer import ShardHead, ShardWriter, library_versions

@@ -14,10 +14,10 @@ from aih_builder.files import read_json, sha256_of
 from aih_builder.hands.model import HandModel
 from aih_builder.hands.surface import HandSurface
 from aih_builder.invariants import violations
+from aih_builder.parallel import run_tasks
 from aih_builder.sample import SIDES, Sample
 from aih_builder.shards.format import LISTING_FILE
 from aih_builder.shards.listing import listing
-from aih_builder.shards.parallel import run_tasks
 from aih_builder.shards.plan import Plan, Shard, digests_of, load_plan
 from aih_builder.shards.reader import ShardReader
 from aih_builder.shards.remake import departures

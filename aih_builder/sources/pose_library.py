@@ -66,8 +66,11 @@ class PoseLibrary:
 
     def splits(self) -> list[Split]:
         """The split of each entry."""
-        known = {split: split for split in SPLITS}
-        return [known.get(own) or split_of(cluster) for own, cluster in zip(self.split, self.cluster, strict=True)]
+        known: dict[str, Split] = {split: split for split in SPLITS}
+        return [
+            known[str(own)] if own else split_of(str(cluster))
+            for own, cluster in zip(self.split, self.cluster, strict=True)
+        ]
 
     def digest(self) -> str:
         """sha256 over head and columns."""
@@ -82,7 +85,7 @@ class PoseLibrary:
         """Write the `.npz`, whole. Raises ShardError where it cannot be written."""
         head = np.array(json.dumps(self._head()))
         with whole_file(path) as temporary, temporary.open("wb") as file:
-            np.savez_compressed(file, head=head, **_columns_of(self))
+            np.savez_compressed(file, allow_pickle=False, head=head, **_columns_of(self))
 
     def _head(self) -> dict[str, Any]:
         return {

@@ -23,7 +23,7 @@ def is_prayer(pair: Pair, mover: int, variant: str) -> bool:
 
 
 def is_clap(pair: Pair, mover: int, variant: str) -> bool:
-    """Palm on palm (at least 10 % of each palmar surface touches), fingers straight, hands crossed by 25 degrees or more."""
+    """Palm on palm (at least 10 % of each palmar surface touches), fingers straight, hands crossed by 25 degrees."""
     del mover, variant
     touching = min(pair.share(side, "palmar", "palmar", TOUCH_MM) for side in (0, 1))
     crossed = 25.0 <= pair.between_deg(*pair.distal) < 130.0
@@ -45,7 +45,7 @@ def is_clasp(pair: Pair, mover: int, variant: str) -> bool:
 
 
 def is_interlock(pair: Pair, mover: int, variant: str) -> bool:
-    """Fingers alternate: three or more pass between two fingers of the other hand, each between others, of both hands."""
+    """Fingers alternate: three or more, of both hands, pass between two fingers of the other hand, each elsewhere."""
     del mover, variant
     laced = [pair.laced(side) for side in (0, 1)]
     distinct = [len(set(webs.values())) for webs in laced]

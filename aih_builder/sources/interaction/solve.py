@@ -23,7 +23,7 @@ from aih_builder.sources.contact import SelfPenetration, close, measure_contact
 from aih_builder.sources.handshapes import HandShapeSampler
 from aih_builder.sources.interaction.energy import Energy, HandParts
 from aih_builder.sources.interaction.families import FAMILIES, SHAPES, Variant
-from aih_builder.sources.interaction.pair import Pair, PairReader
+from aih_builder.sources.interaction.pair import PairReader
 from aih_builder.sources.interaction.torch_skin import Motions, TorchSkin, rotations_of
 from aih_builder.sources.placement import Motion, hand_frame, place
 from aih_builder.sources.reach import reachable
@@ -50,6 +50,7 @@ class Candidate(NamedTuple):
     betas: FloatArray  # (10,)
     angles_rad: FloatArray  # (2, 16, 3), right and left
     motions: tuple[Motion, Motion]
+    margin_mm: float  # the gap that the hands are to keep
 
 
 class Solved(NamedTuple):
@@ -88,7 +89,7 @@ class Solver:
         self._frames = (hand_frame(arrays[RIGHT]), hand_frame(arrays[LEFT]))
         self._surfaces = (close(arrays[RIGHT].faces), close(arrays[LEFT].faces))
         self._self_penetration = tuple(SelfPenetration(a) for a in arrays)
-        self._parts = tuple(HandParts(a) for a in arrays)
+        self._parts = (HandParts(arrays[RIGHT]), HandParts(arrays[LEFT]))
         self._reader = PairReader(hands)
 
     def solve(self, family: str, block: int, seed: int) -> Block:
@@ -102,19 +103,22 @@ class Solver:
                 starts.append(self._start(family, block, row, seed))
                 rows.append(row)
             except Rejected as rejected:
-                refused[f"start: {rejected}"] += 1
+                refused[f"start: {rejected.reason}"] += 1
         if not starts:
             return Block([], refused)
-        angles_rad, motions = self._settle(family, starts, mover, seed, block)
+        angles_rad, motions = self._settle(family, starts, mover)
         solved = []
         for k, (row, start) in enumerate(zip(rows, starts, strict=True)):
             try:
-                moved = (Motion(*(m[k] for m in motions[0])), Motion(*(m[k] for m in motions[1])))
+                moved = (
+                    Motion(motions[RIGHT].rotation[k], motions[RIGHT].translation_m[k]),
+                    Motion(motions[LEFT].rotation[k], motions[LEFT].translation_m[k]),
+                )
                 solved.append(
                     self._accept(family, f"{family}-{block:05d}-{row:02d}", start, angles_rad[k], moved, mover)
                 )
             except Rejected as rejected:
-                refused[str(rejected)] += 1
+                refused[rejected.reason] += 1
         return Block(solved, refused)
 
     def _start(self, family: str, block: int, row: int, seed: int) -> Candidate:
@@ -125,44 +129,41 @@ class Solver:
         name = list(variants)[row % len(variants)]
         arrangement = variants[name].arrangement
         betas = np.clip(rng.normal(size=N_BETAS), -BETA_LIMIT, BETA_LIMIT)
+        margin_mm = rng.uniform(*variants[name].margin_mm)
         for _ in range(_STARTS):
             shapes = draw_shapes(rng, arrangement)
             if mover == LEFT:
                 shapes = shapes[::-1]
             angles = np.stack([self._samplers[i].near(rng, SHAPES[shapes[i]]) for i in (RIGHT, LEFT)])
-            posed = tuple(
+            posed = [
                 hand.pose(np.concatenate([np.zeros(3), pose_from_angles(hand.arrays, angles[i])]), betas, np.zeros(3))
                 for i, hand in enumerate(self._hands)
-            )
+            ]
             try:
                 motions = place(rng, arrangement, mover, (posed[0], posed[1]), self._frames, self._surfaces)
             except Rejected:
                 continue
-            return Candidate(name, betas, angles, motions)
+            return Candidate(name, betas, angles, motions, margin_mm)
         raise Rejected("reach")
 
-    def _settle(
-        self, family: str, starts: list[Candidate], mover: int, seed: int, block: int
-    ) -> tuple[FloatArray, tuple[Motion, Motion]]:
+    def _settle(self, family: str, starts: list[Candidate], mover: int) -> tuple[FloatArray, tuple[Motion, Motion]]:
         """Minimise the energy of a batch: angles (n, 2, 16, 3) and motions whose arrays have a row per candidate."""
         import torch
 
         threads = torch.get_num_threads()
         torch.set_num_threads(1)
         try:
-            return self._minimise(family, starts, mover, sample_rng(seed, block, 1, Purpose.LIBRARY))
+            return self._minimise(family, starts, mover)
         finally:
             torch.set_num_threads(threads)
 
-    def _minimise(
-        self, family: str, starts: list[Candidate], mover: int, rng: np.random.Generator
-    ) -> tuple[FloatArray, tuple[Motion, Motion]]:
+    def _minimise(self, family: str, starts: list[Candidate], mover: int) -> tuple[FloatArray, tuple[Motion, Motion]]:
         import torch
 
         roles = (mover, 1 - mover)
         variants: list[Variant] = [FAMILIES[family].variants[start.variant] for start in starts]
         stiffness = torch.tensor([variant.stiffness for variant in variants])
-        margin_mm = np.array([rng.uniform(*variant.margin_mm) for variant in variants])
+        margin_mm = np.array([start.margin_mm for start in starts])
         betas = np.stack([start.betas for start in starts])
         skins = [TorchSkin(self._hands[side].arrays, betas) for side in roles]
         energy = Energy(
@@ -242,25 +243,10 @@ class Solver:
         betas = np.stack([start.betas, start.betas]).astype(np.float32)
         for i, hand in enumerate(self._hands):
             fingers = np.concatenate([np.zeros(3), pose_from_angles(hand.arrays, angles_rad[i])])
-            pose_rad[i], trans_m[i] = hand.moved(fingers, betas[i], np.zeros(3), *motions[i])
+            rotation, translation_m = motions[i]
+            pose_rad[i], trans_m[i] = hand.moved(fingers, betas[i], np.zeros(3), rotation, translation_m)
         pair = self._reader.read(pose_rad, betas, trans_m)
-        variant = FAMILIES[family].variants[start.variant]
-        text = f"{family}/{start.variant}" if start.variant else family
-        return self.measured(name, text, pair, pose_rad, betas, trans_m, variant.arrangement.forearm_clear_m, mover)
-
-    def measured(
-        self,
-        name: str,
-        family: str,
-        pair: Pair,
-        pose_rad: FloatArray,
-        betas: FloatArray,
-        trans_m: FloatArray,
-        forearm_clear_m: float,
-        mover: int,
-    ) -> Solved:
-        """Measure a pair exactly. Raises Rejected with the first thing that is wrong."""
-        contact = measure_contact(*pair.vertices_m, *self._surfaces)
+        contact = measure_contact(pair.vertices_m[RIGHT], pair.vertices_m[LEFT], *self._surfaces)
         if contact.penetration_mm > MOST_PENETRATION_MM:
             raise Rejected("penetration")
         within = [self._self_penetration[i].measure_mm(pair.vertices_m[i]) for i in (RIGHT, LEFT)]
@@ -269,16 +255,15 @@ class Solver:
         for i, hand in enumerate(self._hands):
             if not within_limits(hand.arrays, angles_from_pose(hand.arrays, pose_rad[i, 3:].astype(np.float64)), 1e-4):
                 raise Rejected("joint limits")
-        kind, _, variant = family.partition("/")
-        if not FAMILIES[kind].holds(pair, mover, variant):
+        if not FAMILIES[family].holds(pair, mover, start.variant):
             raise Rejected("predicate")
         joints_m = np.stack(pair.joints_m)
-        if not reachable(
-            joints_m[:, 0].copy(), np.stack(pair.distal), np.stack(pair.palmar), joints_m, forearm_clear_m
-        ):
+        clear_m = FAMILIES[family].variants[start.variant].arrangement.forearm_clear_m
+        if not reachable(joints_m[:, 0].copy(), np.stack(pair.distal), np.stack(pair.palmar), joints_m, clear_m):
             raise Rejected("reach")
+        text = f"{family}/{start.variant}" if start.variant else family
         return Solved(
-            name, family, pose_rad, betas, trans_m, contact.penetration_mm, contact.contact_fraction,
+            name, text, pose_rad, betas, trans_m, contact.penetration_mm, contact.contact_fraction,
             (within[RIGHT], within[LEFT]),
         )  # fmt: skip
 

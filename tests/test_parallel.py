@@ -11,7 +11,7 @@ import pytest
 from joblib.externals.loky.process_executor import _ExecutorManagerThread
 
 from aih_builder.errors import ConfigError, GenerationError
-from aih_builder.shards.parallel import run_tasks, worker_number
+from aih_builder.parallel import run_tasks, worker_number
 from tests.cli_runs import ROOT, environment, wait_until
 
 
@@ -83,8 +83,8 @@ def test_a_worker_has_one_thread_for_each_library() -> None:
 
 FRESH = """
 import signal
-from tests.shards.test_parallel import leaves_interrupts
-from aih_builder.shards.parallel import run_tasks, worker_number
+from tests.test_parallel import leaves_interrupts
+from aih_builder.parallel import run_tasks, worker_number
 
 print(sorted({result for _, result in run_tasks(leaves_interrupts, range(4), 4)}))
 print(signal.pthread_sigmask(signal.SIG_BLOCK, set()))
@@ -148,8 +148,8 @@ def test_two_threads_may_run_tasks_at_once() -> None:
 ORPHANS = """
 import os, sys, time
 from functools import partial
-from tests.shards.test_parallel import wait_long
-from aih_builder.shards.parallel import run_tasks, worker_number
+from tests.test_parallel import wait_long
+from aih_builder.parallel import run_tasks, worker_number
 
 for _, pid in run_tasks(wait_long, range(9), 2):
     print(pid, flush=True)
@@ -170,7 +170,7 @@ def test_workers_end_soon_after_their_parent_is_killed() -> None:
 
 
 SCRIPT = """
-from aih_builder.shards.parallel import run_tasks, worker_number
+from aih_builder.parallel import run_tasks, worker_number
 
 print("once")
 
@@ -194,7 +194,7 @@ def test_a_script_needs_no_main_guard_and_no_tools(tmp_path: Path, tools: str) -
 
 HELD = """
 import os, signal, threading, time
-from aih_builder.shards.parallel import _interrupts_held
+from aih_builder.parallel import _interrupts_held
 
 threading.Thread(target=time.sleep, args=(9,), daemon=True).start()  # takes the signal that the main thread blocks
 try:

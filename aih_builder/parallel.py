@@ -54,7 +54,7 @@ def run_tasks(
                 yield running.pop(future), future.result()
     except BrokenProcessPool as error:
         raise GenerationError(
-            "a worker was killed from outside (out of memory?). Finished shards are kept: run the same command again, "
+            "a worker was killed from outside (out of memory?). Finished files are kept: run the same command again, "
             "with fewer --jobs if memory is short."
         ) from error
     finally:
