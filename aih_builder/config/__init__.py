@@ -7,7 +7,7 @@ from aih_builder.config.manifest import (
     manifest_schema,
     parse_manifest,
 )
-from aih_builder.config.scenes import BankSource, Camera, LightRanges, Textures
+from aih_builder.config.scenes import BankSource, Camera, LightRanges, Poses, Textures
 from aih_builder.config.streams import Affine, RenderStream, SyncStream
 
 __all__ = [

@@ -80,9 +80,23 @@ class Backgrounds(Model):
 
 
 class Poses(Model):
-    """Where poses come from."""
+    """Where poses come from: a library of solved poses, or hand shapes placed against one another as they are drawn.
 
-    source: Literal["anatomical"] = "anatomical"
+    library without a path is the one that comes with the package. jitter_deg moves its fingers, checked again.
+    """
+
+    source: Literal["library", "anatomical"] = "library"
+    path: Path | None = None
+    jitter_deg: Annotated[float, Field(ge=0, le=15)] = 0.0
+    other_hand: Literal["refuse", "mark"] = "refuse"
+
+    @model_validator(mode="after")
+    def _only_files_have_choices(self) -> "Poses":
+        if self.source == "anatomical":
+            for name in ("path", "jitter_deg", "other_hand"):
+                if getattr(self, name) != type(self).model_fields[name].default:
+                    raise ValueError(f"{name} is for source: library")
+        return self
 
 
 class Counts(Model):

@@ -27,10 +27,12 @@ from aih_builder.shards.plan_pools import (
     require_planned_bank,
     require_pools,
 )
+from aih_builder.shards.plan_poses import fill_poses, read_poses, require_poses
 from aih_builder.sources.backgrounds import BackgroundPool
 from aih_builder.sources.bank import Bank
+from aih_builder.sources.pose_library import load_library
 from aih_builder.sources.textures import TEXTURE_SOURCES, FolderTextures
-from aih_builder.synth.assets import BANK_FILE, HAND_FILE, TEXTURES_FOLDER
+from aih_builder.synth.assets import BANK_FILE, HAND_FILE, POSES_FILE, TEXTURES_FOLDER
 from aih_builder.synth.renderers.backends import resolve
 
 log = logging.getLogger(__name__)
@@ -113,15 +115,18 @@ def make_plan(manifest: Manifest, folder: Path) -> Plan:
     backgrounds = BackgroundPool(chosen.backgrounds.procedural, chosen.backgrounds.folders)
     hand = open_hand()
     textures = TEXTURE_SOURCES[chosen.textures.source](chosen.textures, manifest.seed, hand)
-    require_pools(manifest, textures, backgrounds)
+    poses = read_poses(manifest, hand)
+    require_pools(manifest, textures, backgrounds, poses)
     textures.check()
     check_bank(manifest, hand)
     remove_stale(folder)
     write_whole(folder / "manifest.yaml", dump_manifest(manifest).encode())
     fill_cache(cache, hand, textures)
+    fill_poses(cache, poses)
     renderer = resolve(manifest.renderer)
-    bank = plan_bank(manifest, cache, textures, backgrounds, renderer)
+    bank = plan_bank(manifest, cache, textures, backgrounds, renderer, poses)
     licences = {*(entry.licence for entry in textures.entries), *backgrounds.licences()}
+    licences |= set() if poses is None else {*poses.licence.split(" AND ")}
     content = {
         "format": _FORMAT,
         "schema": SCHEMA_VERSION,
@@ -164,7 +169,7 @@ def load_plan(folder: Path) -> Plan:
             f"{folder}: manifest.yaml or plan.json was changed by hand, they do not belong together. "
             "Put the old files back, or generate into a new folder."
         )
-    planned = {key: content[key] for key in ("hand", "textures")}
+    planned = {key: content.get(key) for key in ("hand", "textures", "poses")}
     return Plan(folder, manifest, content["plan_hash"], renderer, backgrounds, licences, planned, bank)
 
 
@@ -178,6 +183,7 @@ def digests_of(cache: Path) -> dict[str, Any]:
     return {
         "hand": load_hand_arrays(cache / HAND_FILE).digest(),
         "textures": {name: sha256_of(textures / name) for name in names},
+        "poses": load_library(cache / POSES_FILE).digest() if (cache / POSES_FILE).is_file() else None,
     }
 
 
@@ -201,7 +207,10 @@ def _resume(manifest: Manifest, folder: Path) -> Plan:
         return plan
     hand = load_hand_arrays(plan.cache / HAND_FILE)
     textures = FolderTextures(plan.cache / TEXTURES_FOLDER, hand)
-    require_pools(manifest, textures, BackgroundPool.from_json(plan.backgrounds))
+    poses = None if plan.digests["poses"] is None else load_library(plan.cache / POSES_FILE)
+    if poses is not None:
+        require_poses(manifest, hand, poses)
+    require_pools(manifest, textures, BackgroundPool.from_json(plan.backgrounds), poses)
     if plan.bank is not None and plan.bank_file is not None:
         require_planned_bank(plan.bank_file, plan.bank)
         require_bank(manifest, Bank(plan.bank_file))
@@ -252,9 +261,12 @@ def _holds(path: Path, manifest: Manifest) -> bool:
 
 
 def _identity(manifest: Manifest) -> dict[str, Any]:
-    """What makes two manifests give the same samples: all but the counts, and where a bank lies: its digest counts."""
+    """What makes two manifests give the same samples: all but the counts, and where bank and poses lie, whose digests
+    count.
+    """
     content = manifest.to_json()
     content["pools"]["bank"].pop("path")
+    content["pools"]["poses"].pop("path")
     for engine in manifest.streams.counts():
         content["streams"][engine].pop("count")
     return content
@@ -275,7 +287,7 @@ def _hash(manifest: Manifest, content: dict[str, Any]) -> str:
     identity["pools"]["textures"].pop("path")
     identity["pools"]["backgrounds"].pop("folders")
     identity["renderer"] = content["renderer"]
-    pools = {key: content[key] for key in ("schema", "version", "hand", "textures")}
+    pools = {key: content[key] for key in ("schema", "version", "hand", "textures", "poses")}
     pools["backgrounds"] = BackgroundPool.from_json(content["backgrounds"]).digests()
     pools["bank"] = content["bank"] and content["bank"]["digest"]
     text = json.dumps([identity, pools], sort_keys=True, separators=(",", ":"))

@@ -11,10 +11,12 @@ from aih_builder.files import write_whole
 from aih_builder.hands.arrays import HandArrays, open_hand
 from aih_builder.identity import SPLITS, Split
 from aih_builder.paths import render_assets
+from aih_builder.shards.plan_poses import fill_poses, read_poses
 from aih_builder.sources.backgrounds import BackgroundPool
 from aih_builder.sources.bank import Bank
 from aih_builder.sources.licences import MAX_BYTES, strictest
 from aih_builder.sources.pools import by_split
+from aih_builder.sources.pose_library import PoseLibrary
 from aih_builder.sources.shapes import ShapePool
 from aih_builder.sources.textures import TEXTURE_SOURCES, TextureSource
 from aih_builder.synth.assets import BANK_FILE, HAND_FILE, TEXTURES_FOLDER, load_assets
@@ -27,8 +29,13 @@ _WORTH_READING_BYTES = 2**29  # of a bank, at each start of a run
 _LEAST_ZOOM, _MOST_ZOOM = 0.1, 2.0  # side of an image / side of a picture's core
 
 
-def require_pools(manifest: Manifest, textures: TextureSource, backgrounds: BackgroundPool) -> None:
-    """Every split that asks for samples must find something in every pool. Raises ConfigError."""
+def require_pools(
+    manifest: Manifest, textures: TextureSource, backgrounds: BackgroundPool, poses: PoseLibrary | None
+) -> None:
+    """Every split that asks for samples must find something in every pool. Raises ConfigError.
+
+    poses is the library that the manifest names, if it names one.
+    """
     counts, build = manifest.streams.counts(), manifest.pools.bank.build
     asked = [*counts.values(), *([build.per_split] if build is not None and "sync" in counts else [])]
     wanted: list[Split] = [split for split in SPLITS if any(count.of(split) for count in asked)]
@@ -38,11 +45,12 @@ def require_pools(manifest: Manifest, textures: TextureSource, backgrounds: Back
             raise ConfigError(
                 f"pools.textures: no set falls into split '{split}'. Bake more with per_tone, or set its count to 0."
             )
-    shapes = manifest.hands.shapes
-    ShapePool(shapes.count, shapes.beta_limit, manifest.seed, splits=wanted)
+    if poses is None:  # a library has shapes of its own
+        shapes = manifest.hands.shapes
+        ShapePool(shapes.count, shapes.beta_limit, manifest.seed, splits=wanted)
     backgrounds.require(wanted)
     if build is not None and "sync" in counts:
-        require_buildable(manifest, textures, backgrounds)
+        require_buildable(manifest, textures, backgrounds, poses)
         for split in _sync_splits(manifest):
             if build.per_split.of(split) < 2:
                 raise ConfigError(
@@ -51,7 +59,9 @@ def require_pools(manifest: Manifest, textures: TextureSource, backgrounds: Back
                 )
 
 
-def require_buildable(manifest: Manifest, textures: TextureSource, backgrounds: BackgroundPool) -> str:
+def require_buildable(
+    manifest: Manifest, textures: TextureSource, backgrounds: BackgroundPool, poses: PoseLibrary | None
+) -> str:
     """The licence of a bank rendered from these pools. Raises ConfigError where the manifest asks for none, or where
     a sample could not record the licence.
     """
@@ -60,10 +70,14 @@ def require_buildable(manifest: Manifest, textures: TextureSource, backgrounds: 
         raise ConfigError(f"pools.bank: names the file {manifest.pools.bank.path}; there is nothing to render.")
     if not any(build.per_split.of(split) for split in SPLITS):
         raise ConfigError("pools.bank.build.per_split: every count is 0; ask for at least two pictures.")
-    licence = strictest(*(entry.licence for entry in textures.entries), *backgrounds.licences())
+    licence = strictest(
+        *(entry.licence for entry in textures.entries),
+        *backgrounds.licences(),
+        *(() if poses is None else (poses.licence,)),
+    )
     if len(licence.encode()) > MAX_BYTES:
         raise ConfigError(
-            f"pools.bank.build: textures and backgrounds have the licences {licence}, too long for one bank "
+            f"pools.bank.build: textures, backgrounds and poses have the licences {licence}, too long for one bank "
             f"(expected at most {MAX_BYTES} bytes). Use fewer sources."
         )
     return licence
@@ -110,17 +124,24 @@ def build_bank(manifest: Manifest, path: Path) -> int:
     backgrounds = BackgroundPool(chosen.backgrounds.procedural, chosen.backgrounds.folders)
     hand = open_hand()
     textures = TEXTURE_SOURCES[chosen.textures.source](chosen.textures, manifest.seed, hand)
-    licence = require_buildable(manifest, textures, backgrounds)
-    require_pools(manifest, textures, backgrounds)
+    poses = read_poses(manifest, hand)
+    require_pools(manifest, textures, backgrounds, poses)
+    licence = require_buildable(manifest, textures, backgrounds, poses)
     with TemporaryDirectory() as folder:
         cache = Path(folder)
         fill_cache(cache, hand, textures)
+        fill_poses(cache, poses)
         assets = load_assets(manifest, cache, backgrounds.to_json())
         return build_rendered_bank(path, manifest, assets, RENDERERS[resolve(manifest.renderer)](0), licence)
 
 
 def plan_bank(
-    manifest: Manifest, cache: Path, textures: TextureSource, backgrounds: BackgroundPool, renderer: str
+    manifest: Manifest,
+    cache: Path,
+    textures: TextureSource,
+    backgrounds: BackgroundPool,
+    renderer: str,
+    poses: PoseLibrary | None,
 ) -> dict[str, Any] | None:
     """The plan's record of its bank: path (None: in the cache), digest and licence. Renders it where it is to be built.
 
@@ -130,7 +151,7 @@ def plan_bank(
         return None
     path = manifest.pools.bank.path
     if path is None:
-        licence = require_buildable(manifest, textures, backgrounds)
+        licence = require_buildable(manifest, textures, backgrounds, poses)
         assets = load_assets(manifest, cache, backgrounds.to_json())
         made = build_rendered_bank(cache / BANK_FILE, manifest, assets, RENDERERS[renderer](0), licence)
         log.info("rendered a bank of %d pictures", made)

@@ -135,7 +135,7 @@ def _hands(plan: Plan) -> Hands:
 
 
 def _check_cache(plan: Plan) -> Iterator[Problem]:
-    """The hand and the textures must still be those of the plan: a remade shard would differ."""
+    """The hand, the poses and the textures must still be those of the plan: a remade shard would differ."""
     try:
         found = digests_of(plan.cache)
     except AihError as error:
@@ -143,6 +143,8 @@ def _check_cache(plan: Plan) -> Iterator[Problem]:
         return
     if found["hand"] != plan.digests["hand"]:
         yield Problem("cache", None, "the hand model is not the one that was planned")
+    if found["poses"] != plan.digests["poses"]:
+        yield Problem("cache", None, "the poses are not those that were planned")
     for name in sorted(plan.digests["textures"].keys() | found["textures"].keys()):
         if plan.digests["textures"].get(name) != found["textures"].get(name):
             yield Problem("cache", None, f"texture file {name} is not the one that was planned")

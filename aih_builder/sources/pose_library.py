@@ -19,6 +19,7 @@ from aih_builder.files import whole_file
 from aih_builder.hands.conventions import LEFT, N_BETAS, N_JOINTS, RIGHT
 from aih_builder.hands.model import HandModel
 from aih_builder.identity import SPLITS, Split
+from aih_builder.paths import render_assets
 from aih_builder.sources.pools import split_of
 
 _FORMAT = "aih-poses"
@@ -115,6 +116,11 @@ def load_library(path: Path) -> PoseLibrary:
         raise AssetError(f"{path}: not a pose library of schema {_SCHEMA}. Build it with `aih poses build`.")
     _check(path, arrays)
     return PoseLibrary(head["hand"], head["licence"], head["provenance"], **arrays)
+
+
+def shipped_library() -> PoseLibrary:
+    """The poses of the open hand that come with the package."""
+    return load_library(render_assets() / "poses" / "open_hand.npz")
 
 
 def _columns_of(library: PoseLibrary) -> dict[str, np.ndarray]:

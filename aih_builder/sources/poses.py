@@ -14,6 +14,7 @@ from aih_builder.identity import Split
 from aih_builder.sources.arrangements import ARRANGEMENTS, draw_shapes
 from aih_builder.sources.contact import SelfPenetration, close, measure_contact
 from aih_builder.sources.handshapes import HAND_SHAPES, HandShapeSampler
+from aih_builder.sources.licences import PUBLIC_DOMAIN
 from aih_builder.sources.placement import hand_frame, place
 from aih_builder.sources.shapes import ShapePool
 
@@ -41,6 +42,7 @@ class PosePair:
     penetration_mm: float
     contact_fraction: float
     interaction_valid: bool
+    licence: str = PUBLIC_DOMAIN
 
 
 class PoseSource(ABC):

@@ -12,10 +12,12 @@ from aih_builder.hands.backends import hand_pair
 from aih_builder.hands.model import HandModel
 from aih_builder.hands.surface import HandSurface, build_surface
 from aih_builder.identity import Split
-from aih_builder.sources.backends import POSE_SOURCES
+from aih_builder.sources.backends import POSE_LIBRARIES, POSE_SOURCES
 from aih_builder.sources.backgrounds import BackgroundPool
 from aih_builder.sources.bank import Bank
+from aih_builder.sources.library_poses import LibraryPoses
 from aih_builder.sources.pools import by_split, draw_item
+from aih_builder.sources.pose_library import load_library
 from aih_builder.sources.poses import PoseSource
 from aih_builder.sources.shapes import ShapePool
 from aih_builder.sources.textures import (
@@ -26,6 +28,7 @@ from aih_builder.sources.textures import (
 from aih_builder.synth.byte_cache import ByteCache
 
 HAND_FILE = "hand.npz"
+POSES_FILE = "poses.npz"
 BANK_FILE = "bank.h5"
 TEXTURES_FOLDER = "textures"
 _TEXTURE_BYTES = 96 * 2**20  # about 1.5 MB a set at 512 px
@@ -67,12 +70,19 @@ def load_assets(manifest: Manifest, cache: Path, backgrounds: dict[str, Any], ba
     """All assets of a plan; `backgrounds` is the plan's record of that pool, `bank` its file where it has one."""
     hands, surfaces = load_hands(manifest, cache)
     textures = FolderTextures(cache / TEXTURES_FOLDER, hands[0].arrays)
-    shapes = ShapePool(manifest.hands.shapes.count, manifest.hands.shapes.beta_limit, manifest.seed)
     return Assets(
         hands=hands,
         surfaces=surfaces,
-        poses=POSE_SOURCES[manifest.pools.poses.source](hands, shapes),
+        poses=_poses(manifest, cache, hands),
         textures=TexturePool(textures),
         backgrounds=BackgroundPool.from_json(backgrounds),
         bank=None if bank is None else Bank(bank),
     )
+
+
+def _poses(manifest: Manifest, cache: Path, hands: tuple[HandModel, HandModel]) -> PoseSource:
+    chosen = manifest.pools.poses
+    if chosen.source in POSE_LIBRARIES:
+        return LibraryPoses(load_library(cache / POSES_FILE), hands, chosen.jitter_deg, chosen.other_hand)
+    shapes = manifest.hands.shapes
+    return POSE_SOURCES[chosen.source](hands, ShapePool(shapes.count, shapes.beta_limit, manifest.seed))

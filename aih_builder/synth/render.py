@@ -272,7 +272,7 @@ class RenderEngine(Engine):
             mean_luma=mean_luma(composite.image_rgb),
             index=index, seed=self._manifest.seed, attempt=attempt, engine=self.name, split=split, annotation="",
             shape_id=pair.shape_id, pose_id=pair.source_id, texture_id=texture.id, background_id=background.source_id,
-            licence=strictest(texture.licence, background.licence),
+            licence=strictest(texture.licence, background.licence, pair.licence),
             depth=_depth_units(front_surface(layers, composite)) if "depth" in wanted else None,
             normal=_front_normals(layers, composite) if "normal" in wanted else None,
             background_rgb=background.rgb if "background_rgb" in wanted else None,

@@ -19,6 +19,8 @@ from aih_builder.synth.renderers.base import Renderer
 
 _LEAST_CORE_PX = 256  # of a coarser picture, a warped mask is too far from the mesh (IoU below 0.98)
 
+_FAMILY_BYTES = 20  # what a picture's record has room for
+
 
 def build_rendered_bank(path: Path, manifest: Manifest, assets: Assets, renderer: Renderer, licence: str) -> int:
     """Render the bank that a manifest asks for; returns the number of pictures.
@@ -84,7 +86,7 @@ class _Pictures:
                 joint_visible=sample.joint_visible[side], joint_visible_valid=True,
                 K_px=sample.K_px[side], mano_pose_rad=sample.mano_pose_rad[side],
                 mano_betas=sample.mano_betas[side], mano_trans_m=sample.mano_trans_m[side], pose_valid=True,
-                skin_tone=int(sample.skin_tone[side]), pose_family=sample.pose_family.partition("/")[2],
+                skin_tone=int(sample.skin_tone[side]), pose_family=sample.pose_family.split("/")[1][:_FAMILY_BYTES],
                 shape_id=sample.shape_id, texture_id=sample.texture_id, background_id=sample.background_id,
             )  # fmt: skip
         counts = ", ".join(f"{reason} {n}" for reason, n in tally.rejections.most_common())

@@ -32,7 +32,7 @@ from aih_builder.sources.pose_library import PoseLibrary, hands_digest
 
 log = logging.getLogger(__name__)
 
-CLUSTER_RADIUS_MM = 6.0
+CLUSTER_RADIUS_MM = 8.0
 LICENCE = "CC0-1.0"  # of poses that are solved on the open hand
 
 _FORMAT = "aih-pose-parts"
