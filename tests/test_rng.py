@@ -36,7 +36,7 @@ def test_neighbours_and_swapped_numbers_have_streams_of_their_own(key) -> None:
 def test_values_of_the_purposes_are_fixed_for_all_time() -> None:
     """Changing one changes every sample."""
     assert {purpose.name: purpose.value for purpose in Purpose} == {
-        "DESIGN": 1, "POSE": 3, "CAMERA": 5, "LIGHT": 6, "TEXTURE": 7, "BACKGROUND": 8, "POOL": 10,
+        "DESIGN": 1, "POSE": 3, "CAMERA": 5, "LIGHT": 6, "TEXTURE": 7, "BACKGROUND": 8, "LIBRARY": 9, "POOL": 10,
         "ENTRY": 11, "AFFINE": 12, "COLOUR": 13,
     }  # fmt: skip
 

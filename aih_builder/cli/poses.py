@@ -18,6 +18,7 @@ from aih_builder.sources.interaction.build import PoseOrder, build_library
 from aih_builder.sources.interaction.families import FAMILIES
 from aih_builder.sources.pose_clusters import nearest_across
 from aih_builder.sources.pose_distance import pair_joints_mm
+from aih_builder.sources.pose_imports import ForeignFits, import_interhand, import_parameters
 from aih_builder.sources.pose_library import PoseLibrary, hands_digest, load_library, shipped_library
 from aih_builder.synth.renderers.backends import RENDERERS, resolve
 from aih_builder.viewer.pose_sheet import write_pose_sheet
@@ -51,10 +52,7 @@ def build(
     as_json: Json = False,
 ) -> None:
     """Solve interacting poses. Stop and start it as you like: finished blocks of 64 candidates are kept."""
-    if out.suffix != ".npz":
-        raise ConfigError(f"{out}: a library is a .npz. Give a name that ends in .npz.")
-    if out.exists():
-        load_or_refuse(out)
+    _refuse_overwriting(out)
     if licence is not None and hand is None:
         raise ConfigError("--licence is for --hand: poses of the open hand are CC0-1.0.")
     order = PoseOrder(
@@ -67,6 +65,37 @@ def build(
     with bar("poses") as progress:
         library = build_library(order, out, jobs=jobs, on_progress=progress)
     say({"file": str(out)} | _described(library), as_json)
+
+
+@app.command("import")
+def import_poses(
+    source: Annotated[str, typer.Argument(metavar="KIND", help="interhand or parameters.")],
+    path: Annotated[Path, typer.Argument(metavar="PATH", help="InterHand2.6M's root, or a .npz of MANO parameters.")],
+    out: Annotated[Path, typer.Option("--out", "-o", metavar="FILE.npz", help="The library to write.")],
+    fits_of: Annotated[str, typer.Option(help="mano or open: whose hand the parameters were fitted with.")] = "mano",
+    left_shapedirs: Annotated[
+        str, typer.Option(help="fixed or as-published: of the left hand that they were fitted with.")
+    ] = "fixed",
+    every: Annotated[int, typer.Option(min=1, help="Take each n-th frame.")] = 1,
+    hand: Hand = None,
+    as_json: Json = False,
+) -> None:
+    """Turn poses of another source into a library, measured on the hand in use."""
+    for option, value, known in (
+        ("KIND", source, ("interhand", "parameters")),
+        ("--fits-of", fits_of, ("mano", "open")),
+        ("--left-shapedirs", left_shapedirs, ("fixed", "as-published")),
+    ):
+        if value not in known:
+            raise ConfigError(f"{option} {value}: expected {' or '.join(known)}.")
+    _refuse_overwriting(out)
+    if not path.exists():
+        raise ConfigError(f"{path}: is not there.")
+    load = import_interhand if source == "interhand" else import_parameters
+    library = load(path, _hands(hand), ForeignFits(fits_of, left_shapedirs, every))
+    library.save(out)
+    dropped = {"left_out": library.provenance.get("dropped", {})}
+    say({"file": str(out)} | _described(library) | dropped, as_json)
 
 
 @app.command()
@@ -99,6 +128,14 @@ def sheet(
     rows = sheet_indices(len(library), count, seed)
     write_pose_sheet(library, rows, hands, RENDERERS[resolve("auto")](0), out)
     typer.echo(out)
+
+
+def _refuse_overwriting(out: Path) -> None:
+    """A library may take the place of a library, and of nothing else. Raises ConfigError."""
+    if out.suffix != ".npz":
+        raise ConfigError(f"{out}: a library is a .npz. Give a name that ends in .npz.")
+    if out.exists():
+        load_or_refuse(out)
 
 
 def load_or_refuse(path: Path) -> PoseLibrary:

@@ -16,6 +16,7 @@ __all__ = [
     "Camera",
     "LightRanges",
     "Manifest",
+    "Poses",
     "RenderStream",
     "SyncStream",
     "Textures",

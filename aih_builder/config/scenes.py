@@ -80,22 +80,31 @@ class Backgrounds(Model):
 
 
 class Poses(Model):
-    """Where poses come from: a library of solved poses, or hand shapes placed against one another as they are drawn.
+    """Where poses come from.
 
-    library without a path is the one that comes with the package. jitter_deg moves its fingers, checked again.
+    library: solved or imported poses in a file; without a path, those that come with the package. interhand: the MANO
+    fits of InterHand2.6M, whose root is the path. parameters: a `.npz` of MANO parameters. anatomical: hand shapes
+    within joint limits, placed against one another as they are drawn.
     """
 
-    source: Literal["library", "anatomical"] = "library"
+    source: Literal["library", "interhand", "parameters", "anatomical"] = "library"
     path: Path | None = None
-    jitter_deg: Annotated[float, Field(ge=0, le=15)] = 0.0
-    other_hand: Literal["refuse", "mark"] = "refuse"
+    jitter_deg: Annotated[float, Field(ge=0, le=15)] = 0.0  # deviation of each finger angle, checked again
+    other_hand: Literal["refuse", "mark"] = "refuse"  # poses of another hand model than the one in use
+    fits_of: Literal["mano", "open"] = "mano"  # whose hand imported parameters were fitted with
+    left_shapedirs: Literal["fixed", "as-published"] = "fixed"  # of the left hand that they were fitted with
+    every: Annotated[int, Field(strict=True, ge=1)] = 1  # take each n-th frame
 
     @model_validator(mode="after")
-    def _only_files_have_choices(self) -> "Poses":
-        if self.source == "anatomical":
-            for name in ("path", "jitter_deg", "other_hand"):
-                if getattr(self, name) != type(self).model_fields[name].default:
-                    raise ValueError(f"{name} is for source: library")
+    def _fits_its_source(self) -> "Poses":
+        imported = self.source in ("interhand", "parameters")
+        if imported and self.path is None:
+            raise ValueError(f"source: {self.source} needs a path")
+        unused = [] if imported else ["fits_of", "left_shapedirs", "every"]
+        unused += ["path", "jitter_deg", "other_hand"] if self.source == "anatomical" else []
+        for name in unused:
+            if getattr(self, name) != type(self).model_fields[name].default:
+                raise ValueError(f"{name} is not for source: {self.source}")
         return self
 
 

@@ -24,6 +24,12 @@ def read_poses(manifest: Manifest, hand: HandArrays) -> PoseLibrary | None:
         return None
     if chosen.path is not None and not chosen.path.exists():
         raise ConfigError(f"pools.poses.path: {chosen.path} is not there.")
+    if chosen.source != "library" and chosen.fits_of != manifest.hands.model and chosen.other_hand != "mark":
+        # Said before a long import, which LibraryPoses would refuse.
+        raise ConfigError(
+            f"pools.poses: fits of the hand model '{chosen.fits_of}' on '{manifest.hands.model}'. Poses belong to one "
+            "hand: on another they touch elsewhere. Set other_hand: mark to use them all the same, marked."
+        )
     library = POSE_LIBRARIES[chosen.source](chosen, hand_pair(hand, "native"))
     require_poses(manifest, hand, library)
     return library

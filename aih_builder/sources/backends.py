@@ -35,5 +35,23 @@ def _library(chosen: Poses, hands: Hands) -> PoseLibrary:
     return shipped_library() if chosen.path is None else load_library(Path(chosen.path))
 
 
+def _interhand(chosen: Poses, hands: Hands) -> PoseLibrary:
+    from aih_builder.sources.pose_imports import ForeignFits, import_interhand
+
+    fits = ForeignFits(chosen.fits_of, chosen.left_shapedirs, chosen.every)
+    return import_interhand(Path(str(chosen.path)), hands, fits)
+
+
+def _parameters(chosen: Poses, hands: Hands) -> PoseLibrary:
+    from aih_builder.sources.pose_imports import ForeignFits, import_parameters
+
+    fits = ForeignFits(chosen.fits_of, chosen.left_shapedirs, chosen.every)
+    return import_parameters(Path(str(chosen.path)), hands, fits)
+
+
 # Sources that planning reads or imports as a pose library, from which LibraryPoses draws.
-POSE_LIBRARIES: dict[str, LibraryLoader] = {"library": _library}
+POSE_LIBRARIES: dict[str, LibraryLoader] = {
+    "library": _library,
+    "interhand": _interhand,
+    "parameters": _parameters,
+}
