@@ -14,7 +14,7 @@ from threadpoolctl import threadpool_limits
 
 from aih_builder.errors import ConfigError, GenerationError, ShardError
 from aih_builder.files import read_json, write_json, write_whole
-from aih_builder.identity import EngineName, name_of
+from aih_builder.identity import EngineName, Split, name_of
 from aih_builder.parallel import worker_number
 from aih_builder.sample import Sample
 from aih_builder.shards.plan import Plan, Shard, load_plan
@@ -35,8 +35,9 @@ _RECORD = {
 }  # fmt: skip
 _COUNTED = {"rejections": int, "seconds": float | int, "versions": str}  # the kind of their values
 _MIN_ACCEPTANCE = 0.01
-_PROBES = 8  # samples per split
+_PROBES, _PROBES_OF_A_KIND = 8, 2  # samples per engine and split
 _PROBE_ATTEMPTS = 200
+_LOOKED_AT = 5000  # indices per engine and split: a kind that is rarer than one in some thousand may be missed
 
 # One engine per process and plan: a worker makes many shards.
 _engines: dict[tuple[int, Path, str, EngineName], Engine] = {}
@@ -94,29 +95,44 @@ def make_sample(plan: Plan, index: int) -> Sample:
 def probe_acceptance(plan: Plan, shards: Sequence[Shard]) -> float:
     """Share of draws that are accepted, from a few samples of each engine and split that some shards of a plan hold.
 
-    Raises ConfigError where it is under 1 % for any of them. Also compiles, and caches on disk, all code that workers
-    will run.
+    Raises ConfigError where it is under 1 % for any kind of sample that is asked for: a bin of the occlusion histogram
+    that cannot be filled would hold up a run for ever. Also compiles, and caches on disk, all code that workers run.
     """
     accepted, drawn = 0, 0
-    for shard in {(s.engine, s.split): s for s in reversed(shards)}.values():
-        made, tally = 0, Tally()
-        for index in shard.indices[:_PROBES]:
-            try:
-                engine_for(plan, shard.engine).make(index, tally, max_attempts=_PROBE_ATTEMPTS)
-            except GenerationError as refusal:
-                log.debug("probe: %s", refusal)
-                continue
-            made += 1
-        share = made / max(made + tally.rejections.total(), 1)
-        if share < _MIN_ACCEPTANCE:
-            reasons = ", ".join(f"{reason}: {n}" for reason, n in tally.rejections.most_common())
-            raise ConfigError(
-                f"{plan.folder}: {share:.2%} of the draws for {shard.engine} / {shard.split} are accepted, expected at "
-                f"least {_MIN_ACCEPTANCE:.0%} ({reasons}). Widen what streams.{shard.engine} asks for, or the ranges "
-                "that it draws from, and plan into a new folder."
-            )
-        accepted, drawn = accepted + made, drawn + made + tally.rejections.total()
+    of_stream: dict[tuple[EngineName, Split], list[int]] = {}
+    for shard in shards:
+        of_stream.setdefault((shard.engine, shard.split), []).extend(shard.indices)
+    for (name, split), indices in of_stream.items():
+        engine = engine_for(plan, name)
+        for kind, some in _by_kind(engine, indices).items():
+            made, tally = 0, Tally()
+            for index in some:
+                try:
+                    engine.make(index, tally, max_attempts=_PROBE_ATTEMPTS)
+                except GenerationError as refusal:
+                    log.debug("probe: %s", refusal)
+                    continue
+                made += 1
+            tried = made + tally.rejections.total()
+            if made < _MIN_ACCEPTANCE * tried:
+                reasons = ", ".join(f"{reason}: {n}" for reason, n in tally.rejections.most_common())
+                raise ConfigError(
+                    f"{plan.folder}: {name} / {split} asks for {kind}; {made} of {tried} draws for it were accepted "
+                    f"({made / tried:.2%}), expected at least {_MIN_ACCEPTANCE:.0%} ({reasons}). Leave it out of what "
+                    f"streams.{name} asks for, or widen the ranges that it draws from, and plan into a new folder."
+                )
+            log.debug("%s / %s: %s, %d of %d draws accepted", name, split, kind, made, tried)
+            accepted, drawn = accepted + made, drawn + tried
     return accepted / max(drawn, 1)
+
+
+def _by_kind(engine: Engine, indices: Sequence[int]) -> dict[str, list[int]]:
+    """The first few indices of each kind of sample, among those that are looked at."""
+    kinds: dict[str, list[int]] = {}
+    for index in indices[:_LOOKED_AT]:
+        kinds.setdefault(engine.asked(index), []).append(index)
+    each = max(_PROBES_OF_A_KIND, _PROBES // len(kinds))
+    return {kind: some[:each] for kind, some in kinds.items()}
 
 
 def make_shard(folder: Path, shard: Shard) -> dict[str, Any]:

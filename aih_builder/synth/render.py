@@ -126,6 +126,13 @@ class RenderEngine(Engine):
             high = float(np.nextafter(np.float32(high), np.float32(2)))
         return Design(target, single, framing, (low, high))
 
+    def asked(self, index: int) -> str:
+        """See Engine."""
+        design = self.design(index)
+        if design.single is not None:
+            return "a single hand"
+        return f"a target hand occluded by {design.occlusion[0]:.4g} to {design.occlusion[1]:.4g}"
+
     def _place(self, pair: PosePair, design: Design, rng: np.random.Generator) -> Scene:
         """The first of VIEWS random views whose rough occlusion rate is the one asked for."""
         camera = self._manifest.camera

@@ -15,7 +15,7 @@ import pytest
 from aih_builder import generate, open_dataset, validate
 from aih_builder.errors import AihError, ConfigError, GenerationError, ShardError
 from aih_builder.imaging import encode_png
-from aih_builder.shards import build, tasks
+from aih_builder.shards import tasks
 from aih_builder.shards.build import Progress, index
 from aih_builder.shards.plan import load_plan, make_plan
 from aih_builder.shards.tasks import shard_state
@@ -368,18 +368,3 @@ def test_the_record_tells_the_cost_of_a_shard(small_dataset: Path) -> None:
         assert all(seconds >= 0 for seconds in record["seconds"].values())
         assert record["peak_rss_mib"] > 50
         assert set(record["versions"]) >= {"aih-builder", "numpy", "numba", "h5py", "hdf5", "simplejpeg", "zlib"}
-
-
-def test_a_manifest_that_is_all_but_never_accepted_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def never(*_: object, **named: int):
-        tally = _[2]
-        assert isinstance(tally, tasks.Tally)
-        tally.rejections["too far"] += named["max_attempts"]
-        raise GenerationError("none")
-
-    monkeypatch.setattr(Engine, "make", never)
-    with pytest.raises(
-        ConfigError, match=r"0\.00% of the draws for render / test are accepted, expected at least 1% \(too far: 400\)"
-    ):
-        build.generate(small_manifest(), tmp_path / "never")
-    assert digests(tmp_path / "never") == {}
