@@ -119,12 +119,7 @@ def sheet(
 ) -> None:
     """Draw poses from two views each."""
     library = shipped_library() if path is None else load_or_refuse(path)
-    hands = _hands(hand)
-    if library.hand != hands_digest(hands):
-        raise ConfigError(
-            f"{path}: holds poses of the hand model {library.hand[:12]}, this is {hands_digest(hands)[:12]}. "
-            "Name theirs with --hand."
-        )
+    hands = hands_for(library, hand, path)
     rows = sheet_indices(len(library), count, seed)
     write_pose_sheet(library, rows, hands, RENDERERS[resolve("auto")](0), out)
     typer.echo(out)
@@ -146,6 +141,17 @@ def load_or_refuse(path: Path) -> PoseLibrary:
         return load_library(path)
     except AssetError as error:
         raise ConfigError(str(error)) from error
+
+
+def hands_for(library: PoseLibrary, hand: Path | None, where: Path | None) -> tuple[HandModel, HandModel]:
+    """The hands that a library belongs to. Raises ConfigError where the named ones are others."""
+    hands = _hands(hand)
+    if library.hand != hands_digest(hands):
+        raise ConfigError(
+            f"{where}: holds poses of the hand model {library.hand[:12]}, this is {hands_digest(hands)[:12]}. "
+            "Name theirs with --hand."
+        )
+    return hands
 
 
 def _hands(path: Path | None) -> tuple[HandModel, HandModel]:

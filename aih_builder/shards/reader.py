@@ -5,7 +5,7 @@ import operator
 import os
 from bisect import bisect_right
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import accumulate, pairwise
 from pathlib import Path
 from typing import Any, overload
@@ -161,6 +161,11 @@ class Dataset(Sequence[Sample]):
             raise IndexError(f"sample {index} of a dataset of {len(self)}")
         shard = bisect_right(self._ends, i)
         return self._reader(shard).sample(i - (self._ends[shard - 1] if shard else 0))
+
+    def small_arrays(self) -> Iterator[dict[str, Array]]:
+        """Shard by shard, the fields without pixels of its samples, by name, each (S, ...), to read only."""
+        for shard in range(len(self.shards)):
+            yield self._reader(shard).plain
 
     def _reader(self, shard: int) -> ShardReader:
         if self._pid != os.getpid():

@@ -1,0 +1,102 @@
+"""The command `aih stats`: figures of a dataset or a pose library, printed, plotted, or as JSON."""
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from aih_builder.cli.poses import Hand, hands_for, load_or_refuse
+from aih_builder.errors import ConfigError
+from aih_builder.files import write_whole
+from aih_builder.shards.plan import load_plan
+from aih_builder.shards.reader import open_dataset
+from aih_builder.synth.assets import load_hands
+from aih_builder.viewer.stats import dataset_figures, library_figures
+from aih_builder.viewer.stats_page import stats_page
+
+
+def register(app: typer.Typer) -> None:
+    """Add this module's command to the app."""
+    app.command()(stats)
+
+
+def stats(
+    target: Annotated[Path, typer.Argument(metavar="DIR|FILE.npz", help="A dataset folder or a pose library.")],
+    out: Annotated[Path | None, typer.Option("--out", "-o", metavar="FILE.html", help="Plot them on a page.")] = None,
+    hand: Hand = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON for a program to read.")] = False,
+) -> None:
+    """Joint ranges, effective rank, nearest neighbours, families, penetration, contact, occlusion, view directions."""
+    if out is not None and out.suffix.lower() != ".html":
+        raise ConfigError(f"{out}: the page is HTML. Give a name that ends in .html.")
+    if target.is_dir():
+        if hand is not None:
+            raise ConfigError("--hand is for pose libraries: a dataset has its own.")
+        dataset, plan = open_dataset(target), load_plan(target)
+        figures = dataset_figures(dataset, plan.manifest, load_hands(plan.manifest, plan.cache)[0])
+        name = plan.manifest.name
+    else:
+        library = load_or_refuse(target)
+        figures, name = library_figures(library, hands_for(library, hand, target)), target.name
+    if out is not None:
+        write_whole(out, stats_page(name, figures).encode())
+    if as_json:
+        typer.echo(json.dumps(figures, indent=2))
+        return
+    for line in _lines(figures):
+        typer.echo(line)
+    if out is not None:
+        typer.echo(str(out))
+
+
+def _lines(figures: dict[str, Any]) -> list[str]:
+    count = figures.get("poses", figures.get("samples"))
+    lines = [f"{figures['kind']}: {count}, " + ", ".join(f"{split} {n}" for split, n in figures["splits"].items())]
+    if not count:
+        return lines
+    lines += [
+        "",
+        f"{'family':<18}{'count':>7}{'share':>8}{'rank':>7}{'contact':>9}{'depth mm: median':>18}{'greatest':>10}",
+    ]
+    for name, entry in figures["families"].items():
+        line = f"{name:<18}{entry['count']:>7}{100 * entry['share']:>6.1f} %"
+        if "effective_rank" in entry:
+            depth = entry["penetration_mm"]
+            line += f"{entry['effective_rank']:>7.1f}{100 * entry['contact_share']:>7.0f} %"
+            line += f"{depth['median']:>18.2f}{depth['greatest']:>10.2f}"
+        lines.append(line)
+    if figures["penetration_mm"]["count"]:
+        depth = figures["penetration_mm"]
+        lines += [
+            "",
+            f"penetration, mm         median {depth['median']:.2f}, 99 % {depth['q99']:.2f}, "
+            f"greatest {depth['greatest']:.2f}",
+            f"in contact              {100 * figures['contact_share']:.1f} % of pairs",
+        ]
+    nearest = figures["nearest_mm"]
+    for key, label in (("to_nearest", "nearest other pose"), ("test_to_train", "test to train")):
+        if key in nearest:
+            lines.append(f"{label + ', mm':<24}least {nearest[key]['least']:.2f}, median {nearest[key]['median']:.2f}")
+    if "cluster_radius" in nearest:
+        lines.append(f"cluster radius, mm      {nearest['cluster_radius']}")
+    for engine, found in figures.get("occlusion", {}).items():
+        bins = " ".join(f"{edge:g}" for edge in found["bins"])
+        lines += ["", f"occlusion, {engine} ({found['count']} samples of two hands), shares between {bins}"]
+        for key in ("asked", "target", "right", "left"):
+            if key in found:
+                lines.append(f"  {key:<18}" + " ".join(f"{share:6.3f}" for share in found[key]))
+    if figures.get("views", {}).get("directions"):
+        lines += ["", f"view directions         {100 * figures['views']['covered']:.0f} % of 128 equal cells hit"]
+    if figures["joints"]:
+        lines += [
+            "",
+            f"{'joint':<10}{'axis':<11}{'limits':>12}{'1 %':>8}{'median':>8}{'99 %':>8}{'used':>7}{'outside':>9}",
+        ]
+    for joint in figures["joints"]:
+        limits = f"{joint['low']:.0f} to {joint['high']:.0f}"
+        lines.append(
+            f"{joint['joint']:<10}{joint['axis']:<11}{limits:>12}{joint['q01']:>8.1f}{joint['median']:>8.1f}"
+            f"{joint['q99']:>8.1f}{100 * joint['used']:>5.0f} %{joint['outside']:>9}"
+        )
+    return lines
