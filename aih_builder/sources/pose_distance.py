@@ -20,4 +20,4 @@ def pair_joints_mm(
         )
         turn = rotation_matrix(np.ascontiguousarray(pose_rad[row, 0, :3], np.float64))
         found[row] = 1000.0 * (joints_m - joints_m[0]) @ turn
-    return found.reshape(len(pose_rad), -1)
+    return found.reshape(len(pose_rad), 126)

@@ -163,7 +163,7 @@ def pair_parameters(hands: Hands, pose_rad: FloatArray, betas: FloatArray, trans
         turn = np.rad2deg((turns[0].T @ turns[1])[:, :2].ravel())
         place_mm = 1000.0 * turns[0].T @ (wrists_m[1] - wrists_m[0])
         rows.append(np.concatenate([*map(np.rad2deg, angles), turn, place_mm]))
-    return np.array(rows).reshape(len(rows), -1)
+    return np.array(rows).reshape(len(rows), 2 * int(free.sum()) + 9)
 
 
 def _nearest(joints_mm: FloatArray, pose_id: np.ndarray, split: np.ndarray) -> Figures:

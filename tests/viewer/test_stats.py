@@ -1,6 +1,7 @@
 import json
 from dataclasses import replace
 from html.parser import HTMLParser
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -83,7 +84,7 @@ def test_a_library_s_figures_are_those_of_its_columns() -> None:
     assert figures["nearest_mm"]["to_nearest"]["median"] == pytest.approx(np.median(away.min(axis=1)))
     assert figures["nearest_mm"]["test_to_train"]["least"] == pytest.approx(across.min())
     flexion = next(j for j in figures["joints"] if (j["joint"], j["axis"]) == ("index2", "flexion"))
-    assert (flexion["low"], flexion["high"], flexion["outside"]) == (0.0, 105.0, 0)
+    assert (flexion["low"], flexion["high"], flexion["outside"]) == pytest.approx((0.0, 105.0, 0))
     assert flexion["low"] - 0.01 <= flexion["least"] <= flexion["median"] <= flexion["most"] <= flexion["high"] + 0.01
     assert len(figures["joints"]) == 26
 
@@ -96,7 +97,7 @@ def test_a_dataset_s_figures_are_those_of_its_samples(small_dataset: Path) -> No
     found = figures["occlusion"]["render"]
     rates = np.array([s.occlusion_rate[s.target_hand] for s in pairs])
     bins = load_plan(small_dataset).manifest.streams.render.occlusion.bins  # pyright: ignore[reportOptionalMemberAccess]
-    expected = [((rates >= a) & (rates < b)).mean() for a, b in zip(bins, bins[1:], strict=False)]
+    expected = [((rates >= a) & (rates < b)).mean() for a, b in pairwise(bins)]
     assert found["target"] == pytest.approx(expected)
     assert found["asked"] == [0.2, 0.3, 0.3, 0.2]
     assert figures["penetration_mm"]["greatest"] == pytest.approx(max(s.penetration_mm for s in pairs))
