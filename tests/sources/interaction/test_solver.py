@@ -1,6 +1,7 @@
 """The solver and its parts. Blocks are solved for real: some 10 s each."""
 
 import json
+from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from aih_builder.hands.anatomy import pose_from_angles
 from aih_builder.hands.arrays import open_hand
 from aih_builder.hands.backends import hand_pair
 from aih_builder.hands.conventions import FINGERS
+from aih_builder.sources.contact import close, measure_contact
 from aih_builder.sources.handshapes import HAND_SHAPES, HandShapeSampler
 from aih_builder.sources.interaction import build as building
 from aih_builder.sources.interaction.build import PoseOrder, build_library
@@ -20,7 +22,7 @@ from aih_builder.sources.interaction.nearest import nearest_between, nearest_of,
 from aih_builder.sources.interaction.pair import PairReader
 from aih_builder.sources.interaction.regions import regions_of
 from aih_builder.sources.interaction.solve import ROWS, Block, Solver
-from aih_builder.sources.pose_library import load_library, shipped_library
+from aih_builder.sources.pose_library import hands_digest, load_library, shipped_library
 
 HANDS = hand_pair(open_hand(), "native")
 LIBRARY = shipped_library()
@@ -183,3 +185,29 @@ def test_without_torch_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setitem(__import__("sys").modules, "torch", None)
     with pytest.raises(AssetError, match=r"pip install 'aih-builder\[hands\]'"):
         Solver(HANDS)
+
+
+def test_another_hand_with_another_order_of_vertices_is_solved_on_its_own(tmp_path: Path) -> None:
+    """A smaller hand whose vertices stand in another order: regions, faces and measures must follow the model."""
+    pytest.importorskip("torch")
+    given = HANDS[0].arrays
+    order = np.random.default_rng(2).permutation(len(given.v_template))
+    place = np.argsort(order)
+    content = {field.name: getattr(given, field.name) for field in fields(given) if field.name != "side"}
+    content |= {name: 0.9 * content[name][order] for name in ("v_template", "shapedirs", "posedirs")}
+    content |= {"weights": given.weights[order], "J_regressor": given.J_regressor[:, order]}
+    content |= {"faces": place[given.faces], "tip_vertices": place[given.tip_vertices]}
+    np.savez(tmp_path / "small.npz", allow_pickle=False, **content)
+    request = PoseOrder(8, seed=5, hand=tmp_path / "small.npz", families=("clasp",), licence="user")
+    library = build_library(request, tmp_path / "poses.npz")
+    small = hand_pair(request.arrays(), "native")
+    assert (library.hand, library.licence) == (hands_digest(small), "user")
+    assert library.hand != LIBRARY.hand
+    surfaces = [close(hand.arrays.faces) for hand in small]
+    reader = PairReader(small)
+    for row in range(8):
+        pair = reader.read(library.pose_rad[row], library.betas[row], library.trans_m[row])
+        assert FAMILIES["clasp"].holds(pair, 0, "")
+        found = measure_contact(pair.vertices_m[0], pair.vertices_m[1], surfaces[0], surfaces[1])
+        assert found.penetration_mm == pytest.approx(library.penetration_mm[row], abs=1e-4)
+        assert found.penetration_mm <= 3.0
