@@ -55,6 +55,8 @@ def _lines(figures: dict[str, Any]) -> list[str]:
     lines = [f"{figures['kind']}: {count}, " + ", ".join(f"{split} {n}" for split, n in figures["splits"].items())]
     if not count:
         return lines
+    if figures.get("read", count) < count:
+        lines.append(f"read: {figures['read']} evenly spaced ones")
     lines += [
         "",
         f"{'family':<18}{'count':>7}{'share':>8}{'rank':>7}{'contact':>9}{'depth mm: median':>18}{'greatest':>10}",

@@ -61,10 +61,9 @@ class Engine(ABC):
             f"Widen what streams.{self.name} asks for, or the ranges that it draws from."
         )
 
+    @abstractmethod
     def asked(self, index: int) -> str:
         """What kind of sample an index shall be, in words: kinds differ in how often a draw is accepted."""
-        del index
-        return "a sample"
 
     def draw_again(self, index: int, attempt: int) -> Sample:
         """One draw, unchecked. Raises Rejected where it is refused, ConfigError where there is no such attempt."""

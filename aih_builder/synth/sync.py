@@ -53,6 +53,12 @@ class SyncEngine(Engine):
         self._manifest, self._stream = manifest, manifest.streams.sync
         self._assets, self._bank = assets, assets.bank
 
+    def asked(self, index: int) -> str:
+        """See Engine."""
+        del index
+        low, high = self._stream.occlusion.range
+        return f"a target hand occluded by {low:.4g} to {high:.4g}"
+
     def _attempt(self, index: int, attempt: int, tally: Tally) -> tuple[Sample, ImageU8 | None]:
         split, size = name_of(index).split, self._manifest.image_size_px
 

@@ -20,7 +20,7 @@ from aih_builder.sources.pose_clusters import distances_mm
 from aih_builder.sources.pose_distance import pair_joints_mm
 from aih_builder.sources.pose_library import PoseLibrary
 
-MOST_ROWS = 100_000  # of which joint angles and views are read: beyond, evenly spaced ones
+MOST_ROWS = 100_000  # samples that are read: of a larger dataset, evenly spaced ones
 MOST_PAIRS = 4_000  # of which distances are measured: beyond, evenly spaced ones
 VIEW_RINGS, VIEW_SECTORS = 8, 16  # cells of equal area on the sphere of view directions
 _AXES = ("flexion", "abduction", "twist")
@@ -70,7 +70,8 @@ def library_figures(library: PoseLibrary, hands: Hands) -> Figures:
 
 def dataset_figures(dataset: Dataset, manifest: Manifest, hands: Hands) -> Figures:
     """Figures of a dataset, by one pass over its shards' small arrays."""
-    columns = _columns(dataset)
+    step = max(1, -(-len(dataset) // MOST_ROWS))
+    columns = _columns(dataset, step)
     count = len(columns["index"])
     both = np.asarray(columns["hand_present"].all(axis=1)) if count else np.zeros(0, bool)
     poses = Poses(
@@ -78,7 +79,7 @@ def dataset_figures(dataset: Dataset, manifest: Manifest, hands: Hands) -> Figur
         columns["mano_trans_m"], columns["pose_family"], columns["split"], columns["interaction_valid"],
         columns["pose_id"], columns["penetration_mm"], columns["contact_fraction"],
     )  # fmt: skip
-    figures: Figures = {"kind": "dataset", "samples": count, "two_hand_samples": int(both.sum())}
+    figures: Figures = {"kind": "dataset", "samples": len(dataset), "read": count, "two_hand_samples": int(both.sum())}
     figures["splits"] = {
         f"{engine} {split}": int(((columns["engine"] == engine) & (columns["split"] == split)).sum())
         for engine in dict.fromkeys(columns["engine"].tolist())
@@ -94,14 +95,13 @@ def dataset_figures(dataset: Dataset, manifest: Manifest, hands: Hands) -> Figur
     return figures
 
 
-def _columns(dataset: Dataset) -> dict[str, np.ndarray]:
-    """The small arrays of all samples, or of evenly spaced ones of a large dataset."""
+def _columns(dataset: Dataset, step: int) -> dict[str, np.ndarray]:
+    """The small arrays of every step-th sample of each shard."""
     names = (
         "index", "engine", "split", "hand_present", "pose_valid", "mano_pose_rad", "mano_betas", "mano_trans_m",
         "pose_family", "pose_id", "interaction_valid", "penetration_mm", "contact_fraction", "occlusion_rate",
         "target_hand",
     )  # fmt: skip
-    step = max(1, -(-len(dataset) // MOST_ROWS))
     parts: dict[str, list[np.ndarray]] = {name: [] for name in names}
     for plain in dataset.small_arrays():
         for name in names:

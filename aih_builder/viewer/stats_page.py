@@ -47,6 +47,8 @@ def stats_page(name: str, figures: Figures) -> str:
     count = figures.get("poses", figures.get("samples", 0))
     noun = "poses" if figures["kind"] == "pose library" else "samples"
     splits = ", ".join(f"{split} {n:,}" for split, n in figures["splits"].items())
+    if figures.get("read", count) < count:
+        splits += f"; of {figures['read']:,} evenly spaced ones"
     parts = [f"<h1>{html.escape(name)}</h1><p>{html.escape(figures['kind'])}: {count:,} {noun} ({splits})</p>"]
     if count:
         parts += [_families(figures), _joints(figures), _nearest(figures), _interaction(figures)]

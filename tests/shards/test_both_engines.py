@@ -240,7 +240,7 @@ def test_an_engine_without_a_bank_needs_none(both_dataset: Path, tmp_path: Path,
 
 def test_a_hopeless_engine_does_not_hide_behind_the_other(tmp_path: Path) -> None:
     hopeless = {"occlusion": {"range": [0.9999, 1]}}
-    with pytest.raises(ConfigError, match=r"0\.\d\d% of the draws for sync / test .*Widen what streams\.sync asks for"):
+    with pytest.raises(ConfigError, match=r"sync / train asks for .* 0\.9999 to 1; \d of \d+ draws .*streams\.sync"):
         generate(both(tmp_path, hopeless, image_size_px=64), tmp_path / "it")
 
 

@@ -15,6 +15,7 @@ from aih_builder.shards.plan import load_plan
 from aih_builder.sources.pose_distance import pair_joints_mm
 from aih_builder.sources.pose_library import PoseLibrary, shipped_library
 from aih_builder.synth.assets import load_hands
+from aih_builder.viewer import stats as statistics
 from aih_builder.viewer.stats import (
     Figures,
     Poses,
@@ -102,6 +103,14 @@ def test_a_dataset_s_figures_are_those_of_its_samples(small_dataset: Path) -> No
     assert found["asked"] == [0.2, 0.3, 0.3, 0.2]
     assert figures["penetration_mm"]["greatest"] == pytest.approx(max(s.penetration_mm for s in pairs))
     assert figures["views"]["directions"] == sum(int(s.hand_present.sum()) for s in samples)
+
+
+def test_of_a_large_dataset_every_so_manieth_sample_is_read(
+    small_dataset: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(statistics, "MOST_ROWS", 5)
+    figures = figures_of(small_dataset)
+    assert (figures["samples"], figures["read"]) == (9, 5)  # one of each shard's two
 
 
 def test_both_engines_and_unknown_poses_are_counted(both_dataset: Path) -> None:
