@@ -1,5 +1,6 @@
 """Who a sample is: its index names engine, split and number, so a dataset can grow and no index moves."""
 
+import hashlib
 from typing import Literal, NamedTuple, get_args
 
 from aih_builder.errors import ConfigError
@@ -48,3 +49,11 @@ def name_of(index: int) -> SampleName:
         raise ConfigError(f"index {index} belongs to no engine and split.")
     engine, split = divmod(slot, len(SPLITS))
     return SampleName(ENGINE_NAMES[engine], SPLITS[split], number)
+
+
+def shortened(text: str, most_bytes: int) -> str:
+    """The text, if it takes at most most_bytes (>= 10) in UTF-8; else its beginning, `~`, 8 digits of its sha256."""
+    data = text.encode()
+    if len(data) <= most_bytes:
+        return text
+    return data[: most_bytes - 9].decode(errors="ignore") + "~" + hashlib.sha256(data).hexdigest()[:8]

@@ -27,7 +27,13 @@ from aih_builder.shards.plan_pools import (
     require_planned_bank,
     require_pools,
 )
-from aih_builder.shards.plan_poses import fill_poses, read_poses, require_poses
+from aih_builder.shards.plan_poses import (
+    fill_poses,
+    read_poses,
+    require_planned_poses,
+    require_poses,
+    require_same_poses,
+)
 from aih_builder.sources.backgrounds import BackgroundPool
 from aih_builder.sources.bank import Bank
 from aih_builder.sources.pose_library import load_library
@@ -203,11 +209,13 @@ def _resume(manifest: Manifest, folder: Path) -> Plan:
                     f"{folder}: holds {held} {split} samples of {engine}, the manifest asks for {counts.of(split)}. "
                     "A dataset only grows."
                 )
+    hand = load_hand_arrays(plan.cache / HAND_FILE)
+    if manifest.pools.poses.path != plan.manifest.pools.poses.path:
+        require_same_poses(manifest, hand, plan.digests["poses"])
     if now == before:
         return plan
-    hand = load_hand_arrays(plan.cache / HAND_FILE)
     textures = FolderTextures(plan.cache / TEXTURES_FOLDER, hand)
-    poses = None if plan.digests["poses"] is None else load_library(plan.cache / POSES_FILE)
+    poses = require_planned_poses(plan.cache, plan.digests["poses"])
     if poses is not None:
         require_poses(manifest, hand, poses)
     require_pools(manifest, textures, BackgroundPool.from_json(plan.backgrounds), poses)

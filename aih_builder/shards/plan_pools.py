@@ -11,7 +11,7 @@ from aih_builder.files import write_whole
 from aih_builder.hands.arrays import HandArrays, open_hand
 from aih_builder.identity import SPLITS, Split
 from aih_builder.paths import render_assets
-from aih_builder.shards.plan_poses import fill_poses, read_poses
+from aih_builder.shards.plan_poses import fill_poses, read_poses, require_recordable
 from aih_builder.sources.backgrounds import BackgroundPool
 from aih_builder.sources.bank import Bank
 from aih_builder.sources.licences import MAX_BYTES, strictest
@@ -49,6 +49,7 @@ def require_pools(
         shapes = manifest.hands.shapes
         ShapePool(shapes.count, shapes.beta_limit, manifest.seed, splits=wanted)
     backgrounds.require(wanted)
+    require_recordable(poses, (entry.licence for entry in textures.entries), backgrounds.licences())
     if build is not None and "sync" in counts:
         require_buildable(manifest, textures, backgrounds, poses)
         for split in _sync_splits(manifest):

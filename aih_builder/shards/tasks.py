@@ -19,6 +19,7 @@ from aih_builder.parallel import worker_number
 from aih_builder.sample import Sample
 from aih_builder.shards.plan import Plan, Shard, load_plan
 from aih_builder.shards.plan_pools import require_planned_bank
+from aih_builder.shards.plan_poses import require_planned_poses
 from aih_builder.shards.writer import ShardHead, ShardWriter, library_versions
 from aih_builder.synth.assets import load_assets
 from aih_builder.synth.backends import ENGINES
@@ -69,6 +70,7 @@ def engine_for(plan: Plan, name: EngineName) -> Engine:
         bank = plan.bank_file if name == "sync" else None
         if bank is not None and plan.bank is not None:
             require_planned_bank(bank, plan.bank)
+        require_planned_poses(plan.cache, plan.digests["poses"])
         assets = load_assets(plan.manifest, plan.cache, plan.backgrounds, bank)
         _engines[key] = ENGINES[name](plan.manifest, assets, lambda: _renderer(plan))
     return _engines[key]

@@ -9,13 +9,15 @@ from aih_builder.geometry import FloatArray
 from aih_builder.hands.anatomy import angles_from_pose, pose_from_angles
 from aih_builder.hands.conventions import LEFT, RIGHT
 from aih_builder.hands.model import HandModel
-from aih_builder.identity import Split
+from aih_builder.identity import Split, shortened
+from aih_builder.sample import SPECS
 from aih_builder.sources.contact import SelfPenetration, close, measure_contact
 from aih_builder.sources.pose_library import PoseLibrary, hands_digest
 from aih_builder.sources.poses import PosePair, PoseSource
 
 MOST_JITTERED_MM = 3.0  # depth in the other hand, and of a finger in its own, unless the entry's own is greater
 _OTHER_HAND = "+other-hand"
+_ID_BYTES = SPECS["pose_id"].max_bytes
 
 
 class LibraryPoses(PoseSource):
@@ -83,12 +85,12 @@ class LibraryPoses(PoseSource):
         both = single is None
         return PosePair(
             present=shown,
-            shape_id=f"poses:{library.ids[row]}"[:48],
+            shape_id=shortened(f"poses:{library.ids[row]}", _ID_BYTES),
             betas=betas,
             pose_rad=pose_rad,
             trans_m=trans_m,
-            family=str(library.family[row]) if both else f"single/{library.family[row]}"[:48],
-            source_id=f"{library.ids[row]}{self._mark}",
+            family=shortened(f"{'' if both else 'single/'}{library.family[row]}", _ID_BYTES),
+            source_id=shortened(str(library.ids[row]), _ID_BYTES - len(self._mark)) + self._mark,
             penetration_mm=measured[0] if both else 0.0,
             contact_fraction=measured[1] if both else 0.0,
             interaction_valid=both,

@@ -19,7 +19,8 @@ from aih_builder.hands.arrays import HandArrays, open_hand
 from aih_builder.hands.backends import hand_pair
 from aih_builder.hands.conventions import LEFT, N_BETAS, N_JOINTS, RIGHT
 from aih_builder.hands.model import HandModel
-from aih_builder.identity import SPLITS, Split
+from aih_builder.identity import SPLITS, Split, shortened
+from aih_builder.sample import SPECS
 from aih_builder.sources.contact import SelfPenetration, close, measure_contact
 from aih_builder.sources.interhand import FARTHEST_M, fit_error_mm, read_capture
 from aih_builder.sources.licences import strictest
@@ -33,6 +34,7 @@ MOST_FIT_ERROR_MM = 10.0
 OF_MANO = "mano"  # stands for the digest of a licensed model that is not at hand
 
 _SHAPES = {"pose": (3 * N_JOINTS,), "betas": (N_BETAS,), "trans": (3,)}
+_ID_BYTES = SPECS["pose_id"].max_bytes
 _OPTIONAL = ("present", "family", "split", "ids")
 
 
@@ -88,7 +90,13 @@ class _Rows:
         depth_mm, fraction = 0.0, 0.0
         if len(meshes) == 2:
             depth_mm, fraction = measure_contact(meshes[RIGHT], meshes[LEFT], *self._surfaces)
-        row = {"ids": name[:48], "family": family[:48], "split": split, "cluster": cluster, "present": present}
+        row = {
+            "ids": shortened(name, _ID_BYTES),
+            "family": shortened(family, _ID_BYTES),
+            "split": split,
+            "cluster": cluster,
+            "present": present,
+        }
         row |= dict(zip(("pose_rad", "betas", "trans_m"), stored, strict=True))
         row |= {"penetration_mm": depth_mm, "contact_fraction": fraction, "self_penetration_mm": within}
         self.rows.append(row)
@@ -191,7 +199,7 @@ def import_parameters(path: Path, hands: tuple[HandModel, HandModel], fits: Fore
     rows = _Rows(hands, fits)
     for k in range(0, count, fits.every):
         if present[k].any():
-            name = str(texts["ids"][k]) or f"{path.stem[:36]}-{k:06d}"
+            name = str(texts["ids"][k]) or f"{shortened(path.stem, 36)}-{k:06d}"
             family = str(texts["family"][k]) or "parameters"
             rows.add(
                 name, family, str(texts["split"][k]), name, present[k],

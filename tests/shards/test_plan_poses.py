@@ -10,6 +10,7 @@ import pytest
 from aih_builder import generate, open_dataset, validate
 from aih_builder.config import Manifest, parse_manifest
 from aih_builder.errors import AssetError, ConfigError
+from aih_builder.shards import tasks
 from aih_builder.shards.build import equals_stored
 from aih_builder.shards.plan import load_plan, make_plan
 from aih_builder.sources.pose_library import PoseLibrary, load_library, shipped_library
@@ -154,3 +155,35 @@ def test_a_damaged_library_is_named_at_planning_and_a_changed_one_by_validation(
     some(slice(0, 100)).save(tmp_path / "good" / "cache" / POSES_FILE)
     problems = [problem.message for problem in validate(tmp_path / "good").problems]
     assert "the poses are not those that were planned" in problems
+    (tmp_path / "good" / "dataset.json").unlink()
+    next((tmp_path / "good" / "render" / "train").glob("*.h5")).unlink()
+    tasks._engines.clear()  # as a new process would
+    with pytest.raises(AssetError, match="planned was"):
+        generate(manifest(tmp_path, {"source": "library"}), tmp_path / "good")
+
+
+def test_another_library_under_another_name_is_not_taken_for_the_planned_one(tmp_path: Path) -> None:
+    some(slice(0, 300)).save(tmp_path / "a.npz")
+    some(slice(300, 600)).save(tmp_path / "b.npz")
+    generate(manifest(tmp_path, {"source": "library", "path": "a.npz"}), tmp_path / "out")
+    with pytest.raises(ConfigError, match=r"b\.npz gives the library .* was planned with"):
+        generate(manifest(tmp_path, {"source": "library", "path": "b.npz"}), tmp_path / "out")
+
+
+def test_licences_that_no_sample_can_record_together_are_refused(tmp_path: Path) -> None:
+    some(slice(0, 2000, 40), licence="LicenseRef-A-very-long-name-of-a-licence-of-our-own").save(tmp_path / "a.npz")
+    with pytest.raises(ConfigError, match="too long for a sample"):
+        make_plan(manifest(tmp_path, {"source": "library", "path": "a.npz"}), tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_long_names_of_entries_are_shortened_and_stay_apart(tmp_path: Path) -> None:
+    own = some(slice(0, 2000, 40))
+    names = np.array([f"{'a-very-long-name-of-a-capture-' * 3}{k:03d}" for k in range(len(own))])
+    replace(own, ids=names, family=names, hand="mano").save(tmp_path / "a.npz")
+    asked = manifest(tmp_path, {"source": "library", "path": "a.npz", "other_hand": "mark"})
+    generate(asked, tmp_path / "out")
+    assert validate(tmp_path / "out").problems == []
+    ids = {sample.pose_id for sample in open_dataset(tmp_path / "out")}
+    assert len(ids) > 3
+    assert all(len(name) == 48 and name.endswith("+other-hand") for name in ids)
