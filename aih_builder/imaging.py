@@ -87,6 +87,15 @@ def read_image(path: Path) -> ImageU8:
     return decode_photo(data, path)
 
 
+def jpeg_size_hw(path: Path) -> tuple[int, int]:
+    """Height and width that a JPEG file states. Raises AssetError where it cannot be read."""
+    try:
+        height, width, _, _ = simplejpeg.decode_jpeg_header(path.read_bytes())
+    except (OSError, ValueError) as error:
+        raise AssetError(f"{path}: not a readable JPEG file ({error}). Fetch it again, or take it out.") from error
+    return int(height), int(width)
+
+
 def decode_photo(data: bytes, path: Path, reduce: int = 1) -> ImageU8:
     """RGB image (H, W, 3) of a file's bytes: 8-bit, upright, grey is repeated, alpha is dropped.
 

@@ -21,6 +21,7 @@ from aih_builder.geometry import FloatArray
 from aih_builder.hands.conventions import FINGERS, KEYPOINT_NAMES, N_BETAS, N_JOINTS
 from aih_builder.hands.model import HandModel
 from aih_builder.identity import Split
+from aih_builder.imaging import jpeg_size_hw
 
 log = logging.getLogger(__name__)
 
@@ -30,6 +31,7 @@ IH_KEYPOINTS = np.array(
 )
 BAD_CAMERAS = {"400412"}  # swapped, distorted images; its intrinsics are doubtful
 FARTHEST_M = 20.0  # of a hand from the world's origin: beyond, a translation is in millimetres
+_LEAST_AWAY_MM, _LEAST_SPAN_MM = 20.0, 5.0  # of the farthest camera, of a frame's joints: below, they are in metres
 _SIDES = ("right", "left")
 
 
@@ -93,21 +95,32 @@ class Capture:
     dropped: Counter[str] = field(default_factory=Counter)  # by reason
 
 
-def read_capture(root: Path, split: Split) -> Capture:
-    """Read one split's annotations. Raises AssetError where a file is missing, no JSON, or in other units."""
+def read_capture(root: Path, split: Split, *, check_images: bool = False) -> Capture:
+    """Read one split's annotations; with check_images, image files are opened and those of another size left out.
+
+    Raises AssetError where a file is missing, no JSON, not laid out as it should be, or in other units.
+    """
+    _check_skeleton(root / "annotations" / "skeleton.txt")
     parts = {
         name: _read(root / "annotations" / split / f"InterHand2.6M_{split}_{name}.json")
         for name in ("data", "camera", "joint_3d", "MANO_NeuralAnnot")
     }
+    for name in ("camera", "joint_3d", "MANO_NeuralAnnot"):
+        if odd := [capture for capture, content in parts[name].items() if not isinstance(content, dict)]:
+            raise AssetError(f"{root}: {split}'s {name} of capture {odd[0]} is no mapping. Fetch the file again.")
+    if not all(isinstance(parts["data"].get(name), list) for name in ("images", "annotations")):
+        raise AssetError(f"{root}: {split}'s data lacks the lists images and annotations. Fetch release 1.0's again.")
     dropped: Counter[str] = Counter()
     cameras = dict(_cameras(parts["camera"], dropped))
     images, sequences, ids = _images(parts["data"], cameras, dropped)
+    if check_images:
+        images = [image for image in images if _has_its_size(root / "images" / split, image, dropped)]
     human = _human_list(root / "annotations" / split, split)
     frames = dict(_frames(parts["MANO_NeuralAnnot"], parts["joint_3d"], sequences, ids, human, dropped))
     for key in sorted(sequences.keys() - frames.keys()):
         log.debug("capture %s frame %s: no fit", *key)
         dropped["frame: no fit of either hand"] += key not in _stated(parts["MANO_NeuralAnnot"])
-    _refuse_millimetres(root, split, dropped, len(frames))
+    _check_units(root, split, dropped, frames, cameras)
     return Capture(split, frames, cameras, [i for i in images if (i.capture, i.frame) in frames], +dropped)
 
 
@@ -155,7 +168,7 @@ def _read(path: Path) -> dict[str, Any]:
 
 def _cameras(content: dict[str, Any], dropped: Counter[str]) -> Iterator[tuple[tuple[str, str], Camera]]:
     for capture, parts in content.items():
-        for name in parts.get("campos", {}):
+        for name in parts.get("campos") or {}:
             if name in BAD_CAMERAS:
                 dropped["camera: 400412"] += 1
                 continue
@@ -168,7 +181,8 @@ def _cameras(content: dict[str, Any], dropped: Counter[str]) -> Iterator[tuple[t
             except (KeyError, TypeError, ValueError):
                 dropped["camera: malformed"] += 1
                 continue
-            if np.abs(camera.rotation @ camera.rotation.T - np.eye(3)).max() > 1e-3 or camera.K_px[0, 0] <= 0:
+            turns = np.abs(camera.rotation @ camera.rotation.T - np.eye(3)).max() < 1e-3
+            if not turns or np.linalg.det(camera.rotation) < 0 or min(camera.K_px[0, 0], camera.K_px[1, 1]) <= 0:
                 dropped["camera: no rotation or focal length"] += 1
                 continue
             yield (str(capture), str(name)), camera
@@ -184,7 +198,7 @@ def _images(
     """Usable images; sequence and annotation ids of every frame that has an image, usable or not."""
     images, sequences = [], {}
     of_image: dict[int, tuple[str, str]] = {}
-    for item in content.get("images", []):
+    for item in content["images"]:
         try:
             image = Image(
                 str(item["file_name"]), str(item["capture"]), str(item["camera"]), str(item["frame_idx"]),
@@ -204,9 +218,12 @@ def _images(
         else:
             images.append(image)
     ids: dict[tuple[str, str], list[int]] = {}
-    for item in content.get("annotations", []):
-        if (key := of_image.get(item.get("image_id"))) is not None:
-            ids.setdefault(key, []).append(int(item["id"]))
+    for item in content["annotations"]:
+        try:
+            if (key := of_image.get(int(item["image_id"]))) is not None:
+                ids.setdefault(key, []).append(int(item["id"]))
+        except (KeyError, TypeError, ValueError):
+            dropped["annotation: malformed"] += 1
     return images, sequences, ids
 
 
@@ -236,7 +253,8 @@ def _frames(
     for capture, frames in fits.items():
         for name, sides in frames.items():
             key = str(capture), str(name)
-            both = tuple(_fit((sides or {}).get(side), side, dropped) for side in _SIDES)
+            given = sides if isinstance(sides, dict) else {}
+            both = tuple(_fit(given.get(side), side, dropped) for side in _SIDES)
             if both == (None, None):
                 dropped["frame: no fit of either hand"] += 1
                 continue
@@ -293,9 +311,61 @@ def _array(content: Any, shape: tuple[int, ...]) -> FloatArray:
     return array
 
 
-def _refuse_millimetres(root: Path, split: str, dropped: Counter[str], kept: int) -> None:
-    if dropped["fit: beyond 20 m"] > kept:
+def _check_units(
+    root: Path,
+    split: str,
+    dropped: Counter[str],
+    frames: dict[tuple[str, str], Frame],
+    cameras: dict[tuple[str, str], Camera],
+) -> None:
+    """Metres and millimetres must be where they belong. Raises AssetError."""
+    if dropped["fit: beyond 20 m"] > len(frames):
         raise AssetError(
             f"{root}: most fits of {split} lie more than {FARTHEST_M:.0f} m from the origin. Translations are metres "
             "in InterHand2.6M's annotations, these look like millimetres: divide them by 1000."
         )
+    away_mm = [float(np.abs(camera.position_mm).max()) for camera in cameras.values()]
+    if away_mm and max(away_mm) < _LEAST_AWAY_MM:
+        raise AssetError(
+            f"{root}: no camera of {split} is farther than {max(away_mm):.3g} from the origin. campos is millimetres in "
+            "InterHand2.6M's annotations, these look like metres: multiply them by 1000."
+        )
+    spans_mm = [
+        float(np.ptp(frame.joints_mm[frame.joints_valid], axis=0).max())
+        for frame in frames.values()
+        if frame.joints_mm is not None and frame.joints_valid.sum() > 1
+    ]
+    if spans_mm and np.median(spans_mm) < _LEAST_SPAN_MM:
+        raise AssetError(
+            f"{root}: the joints of a frame of {split} span {np.median(spans_mm):.3g}. world_coord is millimetres in "
+            "InterHand2.6M's annotations, these look like metres: multiply them by 1000."
+        )
+
+
+def _check_skeleton(path: Path) -> None:
+    """Where skeleton.txt lies there, it must name the joints in the order that is read here. Raises AssetError."""
+    if not path.is_file():
+        return
+    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+        words = line.split()
+        if line.lstrip().startswith("#") or len(words) != 3 or not words[1].isdigit():
+            continue
+        keypoint = KEYPOINT_NAMES[IH_KEYPOINTS[int(words[1]) % 21]].replace("little", "pinky")
+        if not words[0].lower().replace("little", "pinky").startswith(keypoint):
+            raise AssetError(
+                f"{path}: joint {words[1]} is '{words[0]}', expected '{keypoint}'. Only InterHand2.6M's order can be "
+                "read: each finger from tip to base, thumb to little finger, then the wrist; the right hand first."
+            )
+
+
+def _has_its_size(folder: Path, image: Image, dropped: Counter[str]) -> bool:
+    """Whether an image's file is there and as large as is annotated; counted where not."""
+    try:
+        height, width = jpeg_size_hw(folder / image.file_name)
+    except AssetError:
+        dropped["image: file missing or damaged"] += 1
+        return False
+    if (width, height) != (image.width, image.height):
+        dropped["image: file of another size"] += 1
+        return False
+    return True

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from aih_builder.errors import AssetError
+from aih_builder.imaging import encode_jpeg
 from aih_builder.sources.interhand import Camera, Fit, Frame, camera_view, fit_error_mm, read_capture
 from tests.interhand_capture import GOOD_CAMERAS, HANDS, cameras, frames, posed, write_capture
 
@@ -149,3 +150,66 @@ def test_without_a_list_of_annotations_nobody_is_named_as_annotator(tmp_path: Pa
         read_capture(root, "train")
     listed.unlink()
     assert {frame.annotation for frame in read_capture(root, "train").frames.values()} == {""}
+
+
+def test_joints_and_cameras_in_metres_are_refused(tmp_path: Path) -> None:
+    root = write_capture(tmp_path)
+    path = annotation(root, "test", "joint_3d")
+    joints = path.read_text()
+    content = json.loads(joints)
+    content["1"]["200"]["world_coord"] = (np.array(content["1"]["200"]["world_coord"]) / 1000).tolist()
+    path.write_text(json.dumps(content))
+    with pytest.raises(AssetError, match="world_coord is millimetres"):
+        read_capture(root, "test")
+    path.write_text(joints)
+    path = annotation(root, "test", "camera")
+    content = json.loads(path.read_text())
+    content["1"]["campos"] = {name: [x / 1000 for x in place] for name, place in content["1"]["campos"].items()}
+    path.write_text(json.dumps(content))
+    with pytest.raises(AssetError, match="campos is millimetres"):
+        read_capture(root, "test")
+
+
+def test_a_mirrored_camera_is_no_camera(tmp_path: Path) -> None:
+    root = write_capture(tmp_path)
+    path = annotation(root, "train", "camera")
+    content = json.loads(path.read_text())
+    content["0"]["camrot"]["400263"] = np.diag([1.0, 1.0, -1.0]).tolist()
+    path.write_text(json.dumps(content))
+    capture = read_capture(root, "train")
+    assert ("0", "400263") not in capture.cameras
+    assert capture.dropped["camera: no rotation or focal length"] == 2
+
+
+def test_another_order_of_joints_is_refused(tmp_path: Path) -> None:
+    root = write_capture(tmp_path)
+    (root / "annotations" / "skeleton.txt").write_text("# name id parent\nthumb4_r 0 1\nindex1_r 4 5\n")
+    with pytest.raises(AssetError, match="joint 4 is 'index1_r', expected 'index4'"):
+        read_capture(root, "train")
+
+
+def test_image_files_of_another_size_are_left_out_where_they_are_looked_at(tmp_path: Path) -> None:
+    root = write_capture(tmp_path)
+    images = read_capture(root, "test").images
+    for image, size_hw in zip(images, ((512, 334), (334, 512)), strict=False):  # the third is not there
+        path = root / "images" / "test" / image.file_name
+        path.parent.mkdir(parents=True)
+        path.write_bytes(encode_jpeg(np.zeros((*size_hw, 3), np.uint8)))
+    capture = read_capture(root, "test", check_images=True)
+    assert capture.images == images[:1]
+    assert capture.dropped["image: file of another size"] == 1
+    assert capture.dropped["image: file missing or damaged"] == 1
+
+
+def test_entries_of_another_kind_are_counted_or_named(tmp_path: Path) -> None:
+    root = write_capture(tmp_path)
+    path = annotation(root, "test", "MANO_NeuralAnnot")
+    content = json.loads(path.read_text())
+    content["1"]["201"], content["1"]["202"] = [1, 2], {"right": [0] * 48, "left": None}
+    path.write_text(json.dumps(content))
+    capture = read_capture(root, "test")
+    assert list(capture.frames) == [("1", "200")]
+    assert capture.dropped["fit: malformed"] == 1
+    path.write_text(json.dumps({"1": [1, 2]}))
+    with pytest.raises(AssetError, match="MANO_NeuralAnnot of capture 1 is no mapping"):
+        read_capture(root, "test")
