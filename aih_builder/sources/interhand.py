@@ -327,8 +327,8 @@ def _check_units(
     away_mm = [float(np.abs(camera.position_mm).max()) for camera in cameras.values()]
     if away_mm and max(away_mm) < _LEAST_AWAY_MM:
         raise AssetError(
-            f"{root}: no camera of {split} is farther than {max(away_mm):.3g} from the origin. campos is millimetres in "
-            "InterHand2.6M's annotations, these look like metres: multiply them by 1000."
+            f"{root}: no camera of {split} is farther than {max(away_mm):.3g} from the origin. campos is millimetres "
+            "in InterHand2.6M's annotations, these look like metres: multiply them by 1000."
         )
     spans_mm = [
         float(np.ptp(frame.joints_mm[frame.joints_valid], axis=0).max())

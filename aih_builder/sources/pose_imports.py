@@ -4,8 +4,6 @@ What is imported is measured: penetration, contact and self-penetration on the h
 """
 
 import logging
-import zipfile
-import zlib
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +22,7 @@ from aih_builder.sample import SPECS
 from aih_builder.sources.contact import SelfPenetration, close, measure_contact
 from aih_builder.sources.interhand import FARTHEST_M, fit_error_mm, read_capture
 from aih_builder.sources.licences import strictest
-from aih_builder.sources.pose_library import PoseLibrary, hands_digest
+from aih_builder.sources.pose_library import UNREADABLE, PoseLibrary, hands_digest, read_npz
 
 log = logging.getLogger(__name__)
 
@@ -167,9 +165,8 @@ def import_parameters(path: Path, hands: tuple[HandModel, HandModel], fits: Fore
     present (N, 2) bool, family, split ("" or train, val, test) and ids, (N,) text. Raises AssetError.
     """
     try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
-            arrays = {name: stored[name] for name in stored.files}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        arrays = read_npz(path)
+    except UNREADABLE as error:
         raise AssetError(f"{path}: not a readable .npz without pickled objects ({error}).") from error
     sides = [side for side in ("right", "left") if f"{side}_pose" in arrays]
     wanted = {f"{side}_{name}" for side in sides for name in _SHAPES}

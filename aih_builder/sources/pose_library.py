@@ -22,6 +22,15 @@ from aih_builder.identity import SPLITS, Split
 from aih_builder.paths import render_assets
 from aih_builder.sources.pools import split_of
 
+UNREADABLE = (
+    OSError,
+    ValueError,
+    EOFError,
+    NotImplementedError,
+    zipfile.BadZipFile,
+    zlib.error,
+)  # what read_npz raises
+
 _FORMAT = "aih-poses"
 _SCHEMA = 1
 _COLUMNS: dict[str, tuple[str, tuple[int, ...]]] = {
@@ -107,10 +116,9 @@ def hands_digest(hands: tuple[HandModel, HandModel]) -> str:
 def load_library(path: Path) -> PoseLibrary:
     """Read a library. Raises AssetError where the file is not one, is damaged, or its columns do not fit together."""
     try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
-            arrays = {name: stored[name] for name in stored.files}
+        arrays = read_npz(path)
         head = json.loads(str(arrays.pop("head")))
-    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error) as error:
+    except (*UNREADABLE, KeyError) as error:
         raise AssetError(f"{path}: not a readable pose library ({error}). Build it with `aih poses build`.") from error
     if not isinstance(head, dict) or head.get("format") != _FORMAT or head.get("schema") != _SCHEMA:
         raise AssetError(f"{path}: not a pose library of schema {_SCHEMA}. Build it with `aih poses build`.")
@@ -121,6 +129,16 @@ def load_library(path: Path) -> PoseLibrary:
 def shipped_library() -> PoseLibrary:
     """The poses of the open hand that come with the package."""
     return load_library(render_assets() / "poses" / "open_hand.npz")
+
+
+def read_npz(path: Path) -> dict[str, np.ndarray]:
+    """The arrays of a `.npz`, none of them pickled. Raises one of UNREADABLE."""
+    with path.open("rb") as file, zipfile.ZipFile(file) as archive:
+        if not archive.namelist():
+            raise ValueError("an empty archive")
+        file.seek(0)
+        with np.load(file, allow_pickle=False) as stored:
+            return {name: stored[name] for name in stored.files}
 
 
 def _columns_of(library: PoseLibrary) -> dict[str, np.ndarray]:

@@ -38,7 +38,10 @@ def build_rendered_bank(path: Path, manifest: Manifest, assets: Assets, renderer
     total = sum(counts.of(split) for split in SPLITS)
     entries = _Pictures(_for_pictures(manifest, size_px), assets, renderer)
     drawn_by = renderer.description().split()[0]
-    provenance = {"renderer": drawn_by, "seed": manifest.seed, "per_split": counts.model_dump()}
+    poses = manifest.pools.poses
+    provenance = {"renderer": drawn_by, "seed": manifest.seed, "per_split": counts.model_dump(), "poses": poses.source}
+    if poses.other_hand == "mark":
+        provenance["other_hand"] = True  # the poses may belong to another hand
     head = BankHead(
         size_px=size_px,
         core_px=core_px,

@@ -205,3 +205,15 @@ def test_a_split_without_poses_is_refused() -> None:
         source.require(["train"], pairs=False, singles=True)
     with pytest.raises(ConfigError, match="split 'test'"):
         source.draw(np.random.default_rng(0), "test", None)
+
+
+@pytest.mark.parametrize("content", [b"", b"PK", b"not a library", np.arange(4).tobytes()])
+def test_a_file_that_is_no_library_is_named(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "a.npz"
+    path.write_bytes(content)
+    with pytest.raises(AssetError, match="not a readable pose library"):
+        load_library(path)
+    with path.open("wb") as file:
+        np.save(file, np.arange(4))  # a bare array is no archive
+    with pytest.raises(AssetError, match="not a readable pose library"):
+        load_library(path)
