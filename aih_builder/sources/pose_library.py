@@ -86,16 +86,20 @@ class PoseLibrary:
         """sha256 over head and columns."""
         sha = hashlib.sha256(json.dumps(self._head(), sort_keys=True).encode())
         for name, column in _columns_of(self).items():
-            data = "\n".join(column).encode() if column.dtype.kind == "U" else np.ascontiguousarray(column).tobytes()
+            text = column.dtype.kind == "U"
+            data = json.dumps(column.tolist()).encode() if text else np.ascontiguousarray(column).tobytes()
             sha.update(f"{name} {column.shape} {len(data)}".encode())
             sha.update(data)
         return sha.hexdigest()
 
     def save(self, path: Path) -> None:
-        """Write the `.npz`, whole. Raises ShardError where it cannot be written."""
-        head = np.array(json.dumps(self._head()))
+        """Write the `.npz`, whole. Raises AssetError where the columns do not fit together, ShardError where it cannot
+        be written.
+        """
+        _check(path, _columns_of(self))
+        arrays: dict[str, Any] = {"head": np.array(json.dumps(self._head())), **_columns_of(self)}
         with whole_file(path) as temporary, temporary.open("wb") as file:
-            np.savez_compressed(file, allow_pickle=False, head=head, **_columns_of(self))
+            np.savez_compressed(file, **arrays)
 
     def _head(self) -> dict[str, Any]:
         return {
@@ -122,6 +126,9 @@ def load_library(path: Path) -> PoseLibrary:
         raise AssetError(f"{path}: not a readable pose library ({error}). Build it with `aih poses build`.") from error
     if not isinstance(head, dict) or head.get("format") != _FORMAT or head.get("schema") != _SCHEMA:
         raise AssetError(f"{path}: not a pose library of schema {_SCHEMA}. Build it with `aih poses build`.")
+    kinds = {"hand": str, "licence": str, "provenance": dict}
+    if odd := [key for key, kind in kinds.items() if not isinstance(head.get(key), kind)]:
+        raise AssetError(f"{path}: its head has no {odd[0]}. Build it with `aih poses build`.")
     _check(path, arrays)
     return PoseLibrary(head["hand"], head["licence"], head["provenance"], **arrays)
 
@@ -149,7 +156,7 @@ def _check(path: Path, arrays: dict[str, np.ndarray]) -> None:
     if arrays.keys() != _COLUMNS.keys():
         odd = ", ".join(sorted(arrays.keys() ^ _COLUMNS.keys()))
         raise AssetError(f"{path}: lacks or has unexpected columns: {odd}. Expected {', '.join(_COLUMNS)}.")
-    count = len(arrays["ids"])
+    count = arrays["ids"].shape[0] if arrays["ids"].ndim == 1 else 0
     for name, (kind, shape) in _COLUMNS.items():
         column = arrays[name]
         fits = column.dtype.kind == "U" if kind == "U" else column.dtype == np.dtype(kind)
@@ -163,5 +170,7 @@ def _check(path: Path, arrays: dict[str, np.ndarray]) -> None:
         raise AssetError(f"{path}: holds no pose.")
     if len(set(arrays["ids"])) != count:
         raise AssetError(f"{path}: two entries have the same id.")
+    if not arrays["present"].any(axis=1).all():
+        raise AssetError(f"{path}: an entry has no hand.")
     if unknown := set(arrays["split"]) - {"", *SPLITS}:
         raise AssetError(f"{path}: unknown split '{sorted(unknown)[0]}'. Expected train, val, test or none.")

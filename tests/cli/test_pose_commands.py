@@ -78,7 +78,7 @@ def test_figures_of_a_dataset_are_printed(small_dataset: Path) -> None:
 def test_bad_input_is_one_message_and_exit_code_2(tmp_path: Path, imported: Path, small_dataset: Path) -> None:
     text = tmp_path / "notes.npz"
     text.write_text("mine")
-    np.savez(tmp_path / "x.npz", right_pose=np.zeros((2, 45)), allow_pickle=False)
+    np.savez(tmp_path / "x.npz", right_pose=np.zeros((2, 45)))
     for arguments, message in (
         (("poses", "build", "--out", text), "notes.npz: not a readable pose library"),
         (("poses", "build", "--out", tmp_path / "a.h5"), "ends in .npz"),

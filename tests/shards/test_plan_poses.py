@@ -107,7 +107,7 @@ def test_parameters_in_a_file_become_a_dataset(tmp_path: Path) -> None:
         for i, side in enumerate(("right", "left"))
         for name, column in (("pose", "pose_rad"), ("betas", "betas"), ("trans", "trans_m"))
     }
-    np.savez(tmp_path / "mine.npz", **content, split=np.array(["train", "test"] * 30), allow_pickle=False)
+    np.savez(tmp_path / "mine.npz", **content, split=np.array(["train", "test"] * 30))
     asked = manifest(tmp_path, {"source": "parameters", "path": "mine.npz", "fits_of": "open"})
     assert generate(asked, tmp_path / "out").finished
     assert validate(tmp_path / "out").problems == []

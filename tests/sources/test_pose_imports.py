@@ -36,7 +36,7 @@ def parameters(count: int = 3, **changes: Any) -> dict[str, Any]:
 
 
 def saved(path: Path, content: dict[str, Any]) -> Path:
-    np.savez(path, allow_pickle=True, **content)
+    np.savez(path, **content)
     return path
 
 

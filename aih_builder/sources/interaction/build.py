@@ -1,19 +1,21 @@
 """Builds a library of interacting poses: blocks in parallel, resumed after an interruption, joined in a fixed order.
 
 FILE.parts/ holds head.json, which says what the parts belong to, and one JSON file per finished block. The library
-takes from each family, in the order of its blocks and rows, as many poses as it is to hold; so neither the number of
-processes nor an interruption changes it. The parts are deleted once the library is written.
+takes from each family as many poses as it is to hold, half with the right and half with the left hand as mover, in the
+order of blocks and rows; so neither the number of processes nor an interruption changes it. The parts are deleted once
+the library is written.
 """
 
+import fcntl
 import logging
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -22,6 +24,7 @@ from aih_builder.errors import ConfigError, GenerationError, ShardError
 from aih_builder.files import read_json, remove, remove_stale, write_json
 from aih_builder.hands.arrays import HandArrays, load_hand_arrays, open_hand
 from aih_builder.hands.backends import hand_pair
+from aih_builder.hands.conventions import LEFT, RIGHT
 from aih_builder.hands.model import HandModel
 from aih_builder.parallel import run_tasks
 from aih_builder.sources.interaction.families import FAMILIES
@@ -36,7 +39,9 @@ CLUSTER_RADIUS_MM = 8.0
 LICENCE = "CC0-1.0"  # of poses that are solved on the open hand
 
 _FORMAT = "aih-pose-parts"
-_LEAST_ACCEPTANCE, _JUDGED_AFTER = 0.01, 8  # blocks of a family after which a hopeless one ends the build
+_LOCK = "lock"
+_LEAST_ACCEPTANCE, _JUDGED_AFTER = 0.01, 6  # of the first blocks of a family and mover: fewer end the build
+_MOST_AT_ONCE = 16  # blocks of a stream in one round
 
 _solvers: dict[str, Solver] = {}
 
@@ -69,96 +74,136 @@ class PoseOrder:
         return {name: share + (k < more) for k, name in enumerate(self.families)}
 
 
+class _Stream(NamedTuple):
+    """Blocks of one family with one moving hand; the blocks of the right hand are even, those of the left odd."""
+
+    family: str
+    mover: int
+
+    def number(self, k: int) -> int:
+        """The number of its k-th block."""
+        return 2 * k + self.mover
+
+
 def build_library(
     order: PoseOrder, path: Path, *, jobs: int = 1, on_progress: Callable[[int, int], None] | None = None
 ) -> PoseLibrary:
     """Solve, join, cluster and write a library to `path`; what FILE.parts/ holds of it is not solved again.
 
-    Raises ConfigError where the parts belong to another order, GenerationError where a family cannot be solved,
-    AssetError where torch is not installed.
+    Raises ConfigError where the parts belong to another order or another build is at work on them, GenerationError
+    where a family cannot be solved, AssetError where torch is not installed.
     """
     hands = hand_pair(order.arrays(), "native")
-    parts = path.with_name(f"{path.name}.parts")
-    _open_parts(parts, _head(order, hands))
-    remove_stale(parts)
-    quotas = order.quotas()
-    done: dict[str, dict[int, Block]] = {name: dict(_finished(parts, name)) for name in quotas}
-    report = on_progress or (lambda _done, _total: None)
-    while todo := _wanted(done, quotas):
-        task = partial(_solve_part, parts, order.hand, order.seed)
-        with closing(run_tasks(task, todo, jobs)) as results:
-            for position, block in results:
-                family, number = todo[position]
-                done[family][number] = block
-                report(sum(min(_accepted(blocks), quotas[name]) for name, blocks in done.items()), order.count)
-    library = _joined(order, hands, {name: _prefix(blocks, quotas[name]) for name, blocks in done.items()}, quotas)
-    library.save(path)
-    for part in parts.iterdir():
-        remove(part)
-    parts.rmdir()
+    Solver.require_torch()
+    quotas = {
+        _Stream(family, mover): (quota + 1 - mover) // 2
+        for family, quota in order.quotas().items()
+        for mover in (RIGHT, LEFT)
+    }
+    with _own_parts(path.with_name(f"{path.name}.parts"), _head(order, hands)) as parts:
+        done = {stream: _finished(parts, stream) for stream in quotas}
+        report = on_progress or (lambda _done, _total: None)
+        while todo := _wanted(done, quotas):
+            task = partial(_solve_part, parts, order.hand, order.seed)
+            items = [(stream.family, stream.number(k)) for stream, k in todo]
+            with closing(run_tasks(task, items, jobs)) as results:
+                for position, block in results:
+                    stream, k = todo[position]
+                    done[stream][k] = block
+                    report(sum(min(_accepted(blocks.values()), quotas[s]) for s, blocks in done.items()), order.count)
+        library = _joined(order, hands, {s: _prefix(blocks, quotas[s]) for s, blocks in done.items()}, quotas)
+        library.save(path)
     return library
 
 
 def _head(order: PoseOrder, hands: tuple[HandModel, HandModel]) -> dict[str, Any]:
-    return {"format": _FORMAT, "version": __version__, "seed": order.seed, "hand": hands_digest(hands)}
+    return {
+        "format": _FORMAT,
+        "version": __version__,
+        "seed": order.seed,
+        "hand": hands_digest(hands),
+        "versions": _versions(),
+    }
 
 
-def _open_parts(parts: Path, head: dict[str, Any]) -> None:
-    if not parts.exists():
-        write_json(parts / "head.json", head)
-    elif not parts.is_dir() or read_json(parts / "head.json") != head:
-        raise ConfigError(
-            f"{parts}: holds parts of another library (another seed, hand model or version). "
-            "It was left untouched. Delete it, or write the library elsewhere."
-        )
+def _versions() -> dict[str, str]:
+    return {name: version(name) for name in ("numpy", "torch", "numba")}
 
 
-def _finished(parts: Path, family: str) -> Iterator[tuple[int, Block]]:
-    """The blocks of a family that lie there whole."""
-    for path in sorted(parts.glob(f"{family}.*.json")):
+@contextmanager
+def _own_parts(parts: Path, head: dict[str, Any]) -> Iterator[Path]:
+    """The folder of parts, held by this process alone; deleted where the block ends without an exception."""
+    if parts.exists() and not parts.is_dir():
+        raise ConfigError(f"{parts}: is a file, expected the folder of a library's parts. Write the library elsewhere.")
+    parts.mkdir(parents=True, exist_ok=True)
+    with (parts / _LOCK).open("a") as lock:
         try:
-            content = read_json(path)
-            yield int(path.suffixes[-2][1:]), _block_of(content)
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise ConfigError(f"{parts}: another build of this library is running. Let it end first.") from error
+        remove_stale(parts)
+        file = parts / "head.json"
+        others = [part.name for part in parts.iterdir() if part.name != _LOCK]
+        if not others:
+            write_json(file, head)
+        elif not file.is_file() or read_json(file) != head:
+            raise ConfigError(
+                f"{parts}: holds parts of another library (another seed, hand model or version of this package or of "
+                "numpy, torch or numba). It was left untouched. Delete it, or write the library elsewhere."
+            )
+        yield parts
+        for part in sorted(parts.iterdir(), key=lambda part: (part.name in ("head.json", _LOCK), part.name)):
+            remove(part)  # the head goes after all that it speaks of
+    parts.rmdir()
+
+
+def _finished(parts: Path, stream: _Stream) -> dict[int, Block]:
+    """The blocks of a stream that lie there whole, by their place in it."""
+    found = {}
+    for path in sorted(parts.glob(f"{stream.family}.*.json")):
+        try:
+            number = int(path.suffixes[-2][1:])
+            if number % 2 == stream.mover:
+                found[number // 2] = _block_of(read_json(path))
         except (ShardError, KeyError, TypeError, ValueError):
             log.warning("%s: damaged, solved again", path)
+    return found
 
 
-def _wanted(done: dict[str, dict[int, Block]], quotas: dict[str, int]) -> list[tuple[str, int]]:
-    """The blocks to solve next: as many of each family as its acceptance so far lets expect."""
+def _wanted(done: dict[_Stream, dict[int, Block]], quotas: dict[_Stream, int]) -> list[tuple[_Stream, int]]:
+    """The blocks to solve next: as many of each stream as its acceptance so far lets expect."""
     todo = []
-    for family, quota in quotas.items():
-        blocks = done[family]
-        accepted, tried = _accepted(blocks), ROWS * len(blocks)
-        if len(blocks) >= _JUDGED_AFTER and accepted < _LEAST_ACCEPTANCE * tried:
-            reasons = sum((block.refused for block in blocks.values()), Counter())
+    for stream, quota in quotas.items():
+        blocks = done[stream]
+        reached = max(blocks, default=-1) + 1
+        todo += [(stream, k) for k in range(reached) if k not in blocks]
+        accepted, tried = _accepted(blocks.values()), ROWS * len(blocks)
+        if accepted >= quota:
+            continue
+        first = [blocks[k] for k in range(_JUDGED_AFTER) if k in blocks]
+        if len(first) == _JUDGED_AFTER and _accepted(first) < _LEAST_ACCEPTANCE * ROWS * _JUDGED_AFTER:
+            reasons = sum((block.refused for block in first), Counter())
             raise GenerationError(
-                f"family {family}: {accepted} of {tried} candidates were accepted, expected at least "
-                f"{_LEAST_ACCEPTANCE:.0%} (refused: {dict(reasons.most_common())}). Leave the family out."
+                f"family {stream.family}: {_accepted(first)} of {ROWS * _JUDGED_AFTER} candidates were accepted, "
+                f"expected at least {_LEAST_ACCEPTANCE:.0%} (refused: {dict(reasons.most_common())}). Leave the family out."
             )
-        if accepted < quota or not _is_prefix(blocks):
-            rate = max(accepted / tried, _LEAST_ACCEPTANCE) if tried else 0.5
-            more = max(1, -(-(quota - accepted) // round(rate * ROWS + 0.5))) if accepted < quota else 0
-            missing = [number for number in range(max(blocks, default=-1) + 1) if number not in blocks]
-            first = max(blocks, default=-1) + 1
-            todo += [(family, number) for number in [*missing, *range(first, first + min(more, 16))]]
+        rate = max(accepted / tried, _LEAST_ACCEPTANCE) if tried else 0.5
+        more = -(-(quota - accepted) // round(rate * ROWS + 0.5))
+        todo += [(stream, k) for k in range(reached, reached + min(more, _MOST_AT_ONCE))]
     return todo
 
 
-def _is_prefix(blocks: dict[int, Block]) -> bool:
-    return len(blocks) == max(blocks, default=-1) + 1
-
-
-def _accepted(blocks: dict[int, Block]) -> int:
-    return sum(len(block.solved) for block in blocks.values())
+def _accepted(blocks: Iterable[Block]) -> int:
+    return sum(len(block.solved) for block in blocks)
 
 
 def _prefix(blocks: dict[int, Block], quota: int) -> list[Block]:
     """The first blocks that fill a quota: what lies beyond them was solved for nothing, and does not count."""
     chosen: list[Block] = []
-    for number in sorted(blocks):
-        if sum(len(block.solved) for block in chosen) >= quota:
+    for k in sorted(blocks):
+        if _accepted(chosen) >= quota:
             break
-        chosen.append(blocks[number])
+        chosen.append(blocks[k])
     return chosen
 
 
@@ -200,19 +245,23 @@ def _block_of(content: dict[str, Any]) -> Block:
 
 
 def _joined(
-    order: PoseOrder, hands: tuple[HandModel, HandModel], blocks: dict[str, list[Block]], quotas: dict[str, int]
+    order: PoseOrder,
+    hands: tuple[HandModel, HandModel],
+    blocks: dict[_Stream, list[Block]],
+    quotas: dict[_Stream, int],
 ) -> PoseLibrary:
     rows: list[Solved] = []
-    counts = {}
-    for family, chosen in blocks.items():
+    counts = {family: {"tried": 0, "accepted": 0, "kept": 0, "refused": Counter()} for family in order.families}
+    for stream, chosen in blocks.items():
         accepted = [row for block in chosen for row in block.solved]
-        rows += accepted[: quotas[family]]
-        counts[family] = {
-            "tried": ROWS * len(chosen),
-            "accepted": len(accepted),
-            "kept": quotas[family],
-            "refused": dict(sorted(sum((block.refused for block in chosen), Counter()).items())),
-        }
+        rows += accepted[: quotas[stream]]
+        count = counts[stream.family]
+        count["tried"] += ROWS * len(chosen)
+        count["accepted"] += len(accepted)
+        count["kept"] += quotas[stream]
+        count["refused"] += sum((block.refused for block in chosen), Counter())
+    for count in counts.values():
+        count["refused"] = dict(sorted(count["refused"].items()))
     ids = np.array([row.id for row in rows])
     pose_rad, betas, trans_m = _stacked(rows, "pose_rad"), _stacked(rows, "betas"), _stacked(rows, "trans_m")
     present = np.ones((len(rows), 2), bool)
@@ -226,7 +275,7 @@ def _joined(
             "seed": order.seed,
             "cluster_radius_mm": CLUSTER_RADIUS_MM,
             "families": counts,
-            "versions": {name: version(name) for name in ("numpy", "torch", "numba")},
+            "versions": _versions(),
         },
         ids=ids,
         family=np.array([row.family for row in rows]),

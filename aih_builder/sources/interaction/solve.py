@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -78,11 +79,7 @@ class Solver:
     """Solves blocks for one pair of hand models. Raises AssetError where torch is not installed."""
 
     def __init__(self, hands: tuple[HandModel, HandModel]) -> None:
-        try:
-            import torch
-        except ImportError as error:
-            raise AssetError("solving poses needs torch: pip install 'aih-builder[hands]'.") from error
-        del torch
+        self.require_torch()
         arrays = (hands[RIGHT].arrays, hands[LEFT].arrays)
         self._hands = hands
         self._samplers = tuple(HandShapeSampler(a) for a in arrays)
@@ -91,6 +88,12 @@ class Solver:
         self._self_penetration = tuple(SelfPenetration(a) for a in arrays)
         self._parts = (HandParts(arrays[RIGHT]), HandParts(arrays[LEFT]))
         self._reader = PairReader(hands)
+
+    @staticmethod
+    def require_torch() -> None:
+        """Raises AssetError where torch is not installed."""
+        if find_spec("torch") is None:
+            raise AssetError("solving poses needs torch: pip install 'aih-builder[hands]'.")
 
     def solve(self, family: str, block: int, seed: int) -> Block:
         """One block. Even blocks have the right hand as mover, odd ones the left."""

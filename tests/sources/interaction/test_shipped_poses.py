@@ -100,6 +100,9 @@ def test_every_pose_is_what_its_family_says_and_two_arms_reach_it() -> None:
         assert reachable(wrists_m, distal, palmar, joints_m, clear_m), LIBRARY.ids[row]
 
 
-def test_either_hand_moves_in_some_poses_of_each_family() -> None:
-    movers = {(family, int(str(name).split("-")[-2]) % 2) for family, name in zip(FAMILY, LIBRARY.ids, strict=True)}
-    assert movers == {(family, side) for family in FAMILIES for side in (0, 1)}
+def test_either_hand_moves_in_half_of_the_poses_of_each_family() -> None:
+    movers = Counter(
+        (family, int(str(name).split("-")[-2]) % 2) for family, name in zip(FAMILY, LIBRARY.ids, strict=True)
+    )
+    for family in FAMILIES:
+        assert abs(movers[family, 0] - movers[family, 1]) <= 1
