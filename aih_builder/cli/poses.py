@@ -30,6 +30,7 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON for a program to 
 Hand = Annotated[
     Path | None, typer.Option(metavar="FILE.npz", help="A hand in this package's own layout [the open hand].")
 ]
+OtherHand = Annotated[bool, typer.Option("--other-hand", help="Show poses of another hand on this one all the same.")]
 Library = Annotated[
     Path | None, typer.Argument(metavar="[FILE]", help="A pose library [the one that comes with the package].")
 ]
@@ -72,7 +73,9 @@ def import_poses(
     source: Annotated[str, typer.Argument(metavar="KIND", help="interhand or parameters.")],
     path: Annotated[Path, typer.Argument(metavar="PATH", help="InterHand2.6M's root, or a .npz of MANO parameters.")],
     out: Annotated[Path, typer.Option("--out", "-o", metavar="FILE.npz", help="The library to write.")],
-    fits_of: Annotated[str, typer.Option(help="mano or open: whose hand the parameters were fitted with.")] = "mano",
+    fits_of: Annotated[
+        str, typer.Option(help="mano, open, or hand (that of --hand): whose model they were fitted with.")
+    ] = "mano",
     left_shapedirs: Annotated[
         str, typer.Option(help="fixed or as-published: of the left hand that they were fitted with.")
     ] = "fixed",
@@ -83,18 +86,24 @@ def import_poses(
     """Turn poses of another source into a library, measured on the hand in use."""
     for option, value, known in (
         ("KIND", source, ("interhand", "parameters")),
-        ("--fits-of", fits_of, ("mano", "open")),
+        ("--fits-of", fits_of, ("mano", "open", "hand")),
         ("--left-shapedirs", left_shapedirs, ("fixed", "as-published")),
     ):
         if value not in known:
             raise ConfigError(f"{option} {value}: expected {' or '.join(known)}.")
+    if (fits_of == "hand") != (hand is not None) and fits_of != "mano":
+        raise ConfigError(
+            "--fits-of hand is for fits of the hand that --hand names, --fits-of open for those without it."
+        )
     _refuse_overwriting(out)
     if not path.exists():
         raise ConfigError(f"{path}: is not there.")
     load = import_interhand if source == "interhand" else import_parameters
     library = load(path, _hands(hand), ForeignFits(fits_of, left_shapedirs, every))
     library.save(out)
-    dropped = {"left_out": library.provenance.get("dropped", {})}
+    dropped: dict[str, Any] = {"left_out": library.provenance.get("dropped", {})}
+    if library.provenance.get("fit_error_checked") is False:
+        dropped["fit_error"] = "not checked: the fits are of another hand"
     say({"file": str(out)} | _described(library) | dropped, as_json)
 
 
@@ -116,10 +125,11 @@ def sheet(
     count: Annotated[int, typer.Option("--count", "-n", min=1, help="Poses shown, evenly over the library.")] = 48,
     seed: Annotated[int, typer.Option(min=0, help="Another one shows others.")] = 0,
     hand: Hand = None,
+    other_hand: OtherHand = False,
 ) -> None:
     """Draw poses from two views each."""
     library = shipped_library() if path is None else load_or_refuse(path)
-    hands = hands_for(library, hand, path)
+    hands = hands_for(library, hand, other_hand)
     rows = sheet_indices(len(library), count, seed)
     write_pose_sheet(library, rows, hands, RENDERERS[resolve("auto")](0), out)
     typer.echo(out)
@@ -143,18 +153,20 @@ def load_or_refuse(path: Path) -> PoseLibrary:
         raise ConfigError(str(error)) from error
 
 
-def hands_for(library: PoseLibrary, hand: Path | None, where: Path | None) -> tuple[HandModel, HandModel]:
-    """The hands that a library belongs to. Raises ConfigError where the named ones are others."""
+def hands_for(library: PoseLibrary, hand: Path | None, other_hand: bool) -> tuple[HandModel, HandModel]:
+    """The hands that a library belongs to. Raises ConfigError where those in use are others, unless that is meant."""
     hands = _hands(hand)
-    if library.hand != hands_digest(hands):
+    if library.hand != hands_digest(hands) and not other_hand:
         raise ConfigError(
-            f"{where}: holds poses of the hand model {library.hand[:12]}, this is {hands_digest(hands)[:12]}. "
-            "Name theirs with --hand."
+            f"the poses belong to the hand model {library.hand[:12]}, this is {hands_digest(hands)[:12]}. "
+            "Name theirs with --hand, or take this one all the same with --other-hand."
         )
     return hands
 
 
 def _hands(path: Path | None) -> tuple[HandModel, HandModel]:
+    if path is not None and not path.is_file():
+        raise ConfigError(f"--hand {path}: is not a file. Expected a hand in the layout of render_assets/open_hand.")
     return hand_pair(open_hand() if path is None else load_hand_arrays(path), "native")
 
 
@@ -201,4 +213,5 @@ def _apart(library: PoseLibrary, hands: tuple[HandModel, HandModel]) -> dict[str
     if nearest is None:
         return {}
     apart = {"least": round(nearest.least_mm, 2), "median": round(nearest.median_mm, 2)}
-    return {"test_to_train_mm": apart, "cluster_radius_mm": library.provenance.get("cluster_radius_mm", "none")}
+    radius = library.provenance.get("cluster_radius_mm")
+    return {"test_to_train_mm": apart} | ({} if radius is None else {"cluster_radius_mm": radius})

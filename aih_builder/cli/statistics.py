@@ -6,14 +6,14 @@ from typing import Annotated, Any
 
 import typer
 
-from aih_builder.cli.poses import Hand, hands_for, load_or_refuse
+from aih_builder.cli.poses import Hand, OtherHand, hands_for, load_or_refuse
 from aih_builder.errors import ConfigError
 from aih_builder.files import write_whole
 from aih_builder.shards.plan import load_plan
 from aih_builder.shards.reader import open_dataset
 from aih_builder.synth.assets import load_hands
 from aih_builder.viewer.stats import dataset_figures, library_figures
-from aih_builder.viewer.stats_page import stats_page
+from aih_builder.viewer.stats_page import require_matplotlib, stats_page
 
 
 def register(app: typer.Typer) -> None:
@@ -25,11 +25,16 @@ def stats(
     target: Annotated[Path, typer.Argument(metavar="DIR|FILE.npz", help="A dataset folder or a pose library.")],
     out: Annotated[Path | None, typer.Option("--out", "-o", metavar="FILE.html", help="Plot them on a page.")] = None,
     hand: Hand = None,
+    other_hand: OtherHand = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON for a program to read.")] = False,
 ) -> None:
     """Joint ranges, effective rank, nearest neighbours, families, penetration, contact, occlusion, view directions."""
     if out is not None and out.suffix.lower() != ".html":
         raise ConfigError(f"{out}: the page is HTML. Give a name that ends in .html.")
+    if out is not None:
+        require_matplotlib()
+    if not target.exists():
+        raise ConfigError(f"{target}: is not there. Expected a dataset folder or a pose library.")
     if target.is_dir():
         if hand is not None:
             raise ConfigError("--hand is for pose libraries: a dataset has its own.")
@@ -38,7 +43,7 @@ def stats(
         name = plan.manifest.name
     else:
         library = load_or_refuse(target)
-        figures, name = library_figures(library, hands_for(library, hand, target)), target.name
+        figures, name = library_figures(library, hands_for(library, hand, other_hand)), target.name
     if out is not None:
         write_whole(out, stats_page(name, figures).encode())
     if as_json:
@@ -77,6 +82,8 @@ def _lines(figures: dict[str, Any]) -> list[str]:
             f"in contact              {100 * figures['contact_share']:.1f} % of pairs",
         ]
     nearest = figures["nearest_mm"]
+    if nearest["pairs"] < nearest["of_pairs"]:
+        lines.append(f"ranks and distances are over {nearest['pairs']} of {nearest['of_pairs']} pairs, evenly spaced")
     for key, label in (("to_nearest", "nearest other pose"), ("test_to_train", "test to train")):
         if key in nearest:
             lines.append(f"{label + ', mm':<24}least {nearest[key]['least']:.2f}, median {nearest[key]['median']:.2f}")

@@ -7,7 +7,6 @@ file is read whole, with several times its size in memory; those of the training
 """
 
 import json
-import logging
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -22,8 +21,6 @@ from aih_builder.hands.conventions import FINGERS, KEYPOINT_NAMES, N_BETAS, N_JO
 from aih_builder.hands.model import HandModel
 from aih_builder.identity import Split
 from aih_builder.imaging import jpeg_size_hw
-
-log = logging.getLogger(__name__)
 
 # A hand's 21 joints in InterHand2.6M's order (thumb tip to base, ..., little finger, wrist), as our keypoints.
 IH_KEYPOINTS = np.array(
@@ -117,9 +114,10 @@ def read_capture(root: Path, split: Split, *, check_images: bool = False) -> Cap
         images = [image for image in images if _has_its_size(root / "images" / split, image, dropped)]
     human = _human_list(root / "annotations" / split, split)
     frames = dict(_frames(parts["MANO_NeuralAnnot"], parts["joint_3d"], sequences, ids, human, dropped))
-    for key in sorted(sequences.keys() - frames.keys()):
-        log.debug("capture %s frame %s: no fit", *key)
-        dropped["frame: no fit of either hand"] += key not in _stated(parts["MANO_NeuralAnnot"])
+    stated = {(str(c), str(f)) for c, given in parts["MANO_NeuralAnnot"].items() for f in given}
+    dropped["frame: no fit of either hand"] += len(sequences.keys() - frames.keys() - stated)
+    if frames and not frames.keys() & sequences.keys():
+        raise AssetError(f"{root}: no image of {split} belongs to a frame that has a fit. Fetch its data.json again.")
     _check_units(root, split, dropped, frames, cameras)
     return Capture(split, frames, cameras, [i for i in images if (i.capture, i.frame) in frames], +dropped)
 
@@ -201,11 +199,11 @@ def _images(
     for item in content["images"]:
         try:
             image = Image(
-                str(item["file_name"]), str(item["capture"]), str(item["camera"]), str(item["frame_idx"]),
+                str(item["file_name"]), str(int(item["capture"])), str(item["camera"]), str(int(item["frame_idx"])),
                 int(item["width"]), int(item["height"]),
             )  # fmt: skip
             of_image[int(item["id"])] = image.capture, image.frame
-        except (KeyError, TypeError, ValueError):
+        except (KeyError, OverflowError, TypeError, ValueError):
             dropped["image: malformed"] += 1
             continue
         sequences[image.capture, image.frame] = str(item.get("seq_name", ""))
@@ -222,7 +220,7 @@ def _images(
         try:
             if (key := of_image.get(int(item["image_id"]))) is not None:
                 ids.setdefault(key, []).append(int(item["id"]))
-        except (KeyError, TypeError, ValueError):
+        except (KeyError, OverflowError, TypeError, ValueError):
             dropped["annotation: malformed"] += 1
     return images, sequences, ids
 
@@ -236,10 +234,6 @@ def _human_list(folder: Path, split: str) -> set[int] | None:
         return {int(line) for line in path.read_text(encoding="utf-8").split()}
     except ValueError as error:
         raise AssetError(f"{path}: expected one annotation id per line ({error}).") from error
-
-
-def _stated(content: dict[str, Any]) -> set[tuple[str, str]]:
-    return {(str(capture), str(frame)) for capture, frames in content.items() for frame in frames}
 
 
 def _frames(
@@ -305,7 +299,10 @@ def _joints(content: Any) -> tuple[FloatArray | None, np.ndarray]:
 
 
 def _array(content: Any, shape: tuple[int, ...]) -> FloatArray:
-    array = np.asarray(content, np.float64)
+    try:
+        array = np.asarray(content, np.float64)
+    except OverflowError as error:  # a whole number of hundreds of digits
+        raise ValueError("a number that no float can hold") from error
     if array.shape != shape or not np.isfinite(array).all():
         raise ValueError(f"expected {shape} finite numbers")
     return array

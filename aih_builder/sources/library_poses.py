@@ -11,7 +11,7 @@ from aih_builder.hands.conventions import LEFT, RIGHT
 from aih_builder.hands.model import HandModel
 from aih_builder.identity import Split, shortened
 from aih_builder.sample import SPECS
-from aih_builder.sources.contact import SelfPenetration, close, measure_contact
+from aih_builder.sources.pair_measure import PairFigures, PairMeasure
 from aih_builder.sources.pose_library import PoseLibrary, hands_digest
 from aih_builder.sources.poses import PosePair, PoseSource
 
@@ -26,7 +26,7 @@ class LibraryPoses(PoseSource):
     With jitter_deg, each free angle of the fingers moves by a normal deviation of that many degrees, within its limits,
     and the exact check is made again: Rejected "jitter" where the hands run deeper into one another, or a finger into
     its own hand, than 3 mm or than they did before. Raises ConfigError where the library is of another hand model,
-    unless other_hand is "mark": pose ids then end in "+other-hand".
+    unless other_hand is "mark": pose ids then end in "+other-hand", and depth and contact are measured anew.
     """
 
     def __init__(
@@ -55,8 +55,7 @@ class LibraryPoses(PoseSource):
             self._rows[split, None] = np.flatnonzero(mine & library.present.all(axis=1))
             for side in (RIGHT, LEFT):
                 self._rows[split, side] = np.flatnonzero(mine & library.present[:, side])
-        self._surfaces = (close(hands[RIGHT].arrays.faces), close(hands[LEFT].arrays.faces))
-        self._self_penetration = tuple(SelfPenetration(hand.arrays) for hand in hands)
+        self._measure = PairMeasure(hands)
 
     def require(self, splits: Sequence[Split], *, pairs: bool, singles: bool) -> None:
         """Every split must hold a pair, or hands of both sides, where they are asked for. Raises ConfigError."""
@@ -79,9 +78,14 @@ class LibraryPoses(PoseSource):
         pose_rad = np.where(shown[:, None], library.pose_rad[row], 0).astype(np.float64)
         betas = np.where(shown[:, None], library.betas[row], 0).astype(np.float64)
         trans_m = np.where(shown[:, None], library.trans_m[row], 0).astype(np.float64)
-        measured = float(library.penetration_mm[row]), float(library.contact_fraction[row])
+        if self._mark:  # what is stored was measured on another hand
+            figures = self._measure.measure(shown, pose_rad, betas, trans_m)
+        else:
+            depth_mm, fraction = float(library.penetration_mm[row]), float(library.contact_fraction[row])
+            right_mm, left_mm = library.self_penetration_mm[row].tolist()
+            figures = PairFigures(depth_mm, fraction, (right_mm, left_mm))
         if self._jitter_rad > 0:
-            measured = self._jitter(rng, row, shown, pose_rad, betas, trans_m)
+            figures = self._jitter(rng, figures, shown, pose_rad, betas, trans_m)
         both = single is None
         return PosePair(
             present=shown,
@@ -91,8 +95,8 @@ class LibraryPoses(PoseSource):
             trans_m=trans_m,
             family=shortened(f"{'' if both else 'single/'}{library.family[row]}", _ID_BYTES),
             source_id=shortened(str(library.ids[row]), _ID_BYTES - len(self._mark)) + self._mark,
-            penetration_mm=measured[0] if both else 0.0,
-            contact_fraction=measured[1] if both else 0.0,
+            penetration_mm=figures.penetration_mm if both else 0.0,
+            contact_fraction=figures.contact_fraction if both else 0.0,
             interaction_valid=both,
             licence=library.licence,
         )
@@ -100,14 +104,13 @@ class LibraryPoses(PoseSource):
     def _jitter(
         self,
         rng: np.random.Generator,
-        row: int,
+        before: PairFigures,
         shown: np.ndarray,
         pose_rad: FloatArray,
         betas: FloatArray,
         trans_m: FloatArray,
-    ) -> tuple[float, float]:
-        """Move the fingers of pose_rad (2, 48); penetration and contact as they then are. Raises Rejected."""
-        vertices_m: list[FloatArray] = []
+    ) -> PairFigures:
+        """Move the fingers of pose_rad (2, 48); what is then measured. Raises Rejected."""
         for i, hand in enumerate(self._hands):
             deviation = rng.normal(size=(16, 3))  # drawn for both, so that one hand's does not hang on the other
             if not shown[i]:
@@ -118,13 +121,9 @@ class LibraryPoses(PoseSource):
             # An angle that a fit leaves beyond a limit may stay there, not go further.
             moved = np.clip(angles + free, np.minimum(low, angles), np.maximum(high, angles))
             pose_rad[i, 3:] = pose_from_angles(hand.arrays, moved)
-            vertices_m.append(hand.pose(pose_rad[i], betas[i], trans_m[i]).vertices_m)
-            within_mm = self._self_penetration[i].measure_mm(vertices_m[-1])
-            if within_mm > max(MOST_JITTERED_MM, float(self._library.self_penetration_mm[row, i])):
-                raise Rejected("jitter")
-        if len(vertices_m) < 2:
-            return 0.0, 0.0
-        contact = measure_contact(vertices_m[RIGHT], vertices_m[LEFT], *self._surfaces)
-        if contact.penetration_mm > max(MOST_JITTERED_MM, float(self._library.penetration_mm[row])):
+        found = self._measure.measure(shown, pose_rad, betas, trans_m)
+        pairs = [(found.penetration_mm, before.penetration_mm)]
+        pairs += zip(found.self_penetration_mm, before.self_penetration_mm, strict=True)
+        if any(now > max(MOST_JITTERED_MM, was) for now, was in pairs):
             raise Rejected("jitter")
-        return contact.penetration_mm, contact.contact_fraction
+        return found

@@ -6,6 +6,8 @@ import numpy as np
 
 from aih_builder.geometry import FloatArray
 
+CLUSTER_RADIUS_MM = 8.0
+
 _CHUNK = 256
 
 

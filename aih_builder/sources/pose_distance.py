@@ -21,3 +21,13 @@ def pair_joints_mm(
         turn = rotation_matrix(np.ascontiguousarray(pose_rad[row, 0, :3], np.float64))
         found[row] = 1000.0 * (joints_m - joints_m[0]) @ turn
     return found.reshape(len(pose_rad), 126)
+
+
+def hand_joints_mm(hand: HandModel, pose_rad: FloatArray, betas: FloatArray) -> FloatArray:
+    """Descriptors (N, 63) of single hands, poses (N, 48) and betas (N, 10): 21 joints, mm, seen from the wrist."""
+    found = np.zeros((len(pose_rad), 21, 3))
+    for row in range(len(pose_rad)):
+        still = np.concatenate([np.zeros(3), pose_rad[row, 3:]])
+        joints_m = hand.pose(still, betas[row], np.zeros(3)).joints_m
+        found[row] = 1000.0 * (joints_m - joints_m[0])
+    return found.reshape(len(pose_rad), 63)

@@ -11,17 +11,19 @@ from typing import Any
 
 import numpy as np
 
-from aih_builder.errors import AssetError
+from aih_builder.errors import AssetError, ConfigError
 from aih_builder.geometry import FloatArray
 from aih_builder.hands.arrays import HandArrays, open_hand
 from aih_builder.hands.backends import hand_pair
-from aih_builder.hands.conventions import LEFT, N_BETAS, N_JOINTS, RIGHT
+from aih_builder.hands.conventions import LEFT, N_BETAS, N_JOINTS
 from aih_builder.hands.model import HandModel
 from aih_builder.identity import SPLITS, Split, shortened
 from aih_builder.sample import SPECS
-from aih_builder.sources.contact import SelfPenetration, close, measure_contact
 from aih_builder.sources.interhand import FARTHEST_M, fit_error_mm, read_capture
 from aih_builder.sources.licences import strictest
+from aih_builder.sources.pair_measure import PairMeasure
+from aih_builder.sources.pose_clusters import CLUSTER_RADIUS_MM, clusters_of
+from aih_builder.sources.pose_distance import hand_joints_mm, pair_joints_mm
 from aih_builder.sources.pose_library import UNREADABLE, PoseLibrary, hands_digest, read_npz
 
 log = logging.getLogger(__name__)
@@ -33,6 +35,7 @@ OF_MANO = "mano"  # stands for the digest of a licensed model that is not at han
 
 _SHAPES = {"pose": (3 * N_JOINTS,), "betas": (N_BETAS,), "trans": (3,)}
 _ID_BYTES = SPECS["pose_id"].max_bytes
+_MOST = 1e30  # of a number that float32 can hold
 _OPTIONAL = ("present", "family", "split", "ids")
 
 
@@ -40,13 +43,20 @@ _OPTIONAL = ("present", "family", "split", "ids")
 class ForeignFits:
     """What is known of parameters that were fitted elsewhere."""
 
-    fits_of: str = OF_MANO  # "mano" or "open": whose hand model they belong to
+    fits_of: str = OF_MANO  # "mano", "open", or "hand" (the hands in use): whose model they belong to
     left_shapedirs: str = "fixed"  # "as-published": fitted on a left hand with the right one's x in its shapedirs
     every: int = 1  # take each n-th frame
 
-    def digest(self) -> str:
-        """What a library of these fits states as its hand."""
-        return OF_MANO if self.fits_of == OF_MANO else hands_digest(hand_pair(open_hand(), "native"))
+    def digest(self, hands: tuple[HandModel, HandModel]) -> str:
+        """What a library of these fits states as its hand, where `hands` are in use.
+
+        Raises ConfigError where fits of the open hand would be measured on another.
+        """
+        if self.fits_of == OF_MANO:
+            return OF_MANO
+        if self.fits_of == "open" and hands_digest(hands) != hands_digest(hand_pair(open_hand(), "native")):
+            raise ConfigError("fits of the open hand are measured on the open hand: leave the other hand out.")
+        return hands_digest(hands)
 
 
 class _Rows:
@@ -54,8 +64,7 @@ class _Rows:
 
     def __init__(self, hands: tuple[HandModel, HandModel], fits: ForeignFits) -> None:
         self._hands = hands
-        self._surfaces = (close(hands[RIGHT].arrays.faces), close(hands[LEFT].arrays.faces))
-        self._self_penetration = tuple(SelfPenetration(hand.arrays) for hand in hands)
+        self._measure = PairMeasure(hands)
         self._as_published = fits.left_shapedirs == "as-published"
         self.refit_error_mm = 0.0
         self.rows: list[dict[str, Any]] = []
@@ -80,39 +89,46 @@ class _Rows:
         stored = [
             np.where(np.reshape(present, (2, 1)), values, 0).astype(np.float32) for values in (pose_rad, betas, trans_m)
         ]
-        meshes: list[FloatArray] = []
-        within = [0.0, 0.0]
-        for i in np.flatnonzero(present).tolist():
-            meshes.append(self._hands[i].pose(stored[0][i], stored[1][i], stored[2][i]).vertices_m)
-            within[i] = self._self_penetration[i].measure_mm(meshes[-1])
-        depth_mm, fraction = 0.0, 0.0
-        if len(meshes) == 2:
-            depth_mm, fraction = measure_contact(meshes[RIGHT], meshes[LEFT], *self._surfaces)
-        row = {
-            "ids": shortened(name, _ID_BYTES),
-            "family": shortened(family, _ID_BYTES),
-            "split": split,
-            "cluster": cluster,
-            "present": present,
-        }
-        row |= dict(zip(("pose_rad", "betas", "trans_m"), stored, strict=True))
-        row |= {"penetration_mm": depth_mm, "contact_fraction": fraction, "self_penetration_mm": within}
-        self.rows.append(row)
+        figures = self._measure.measure(present, *stored)
+        row = {"ids": shortened(name, _ID_BYTES), "family": shortened(family, _ID_BYTES), "split": split}
+        row |= {"cluster": cluster, "present": present, **figures._asdict()}
+        self.rows.append(row | dict(zip(("pose_rad", "betas", "trans_m"), stored, strict=True)))
 
     def library(self, where: Path, hand: str, licence: str, provenance: dict[str, Any]) -> PoseLibrary:
         """All rows as one library. Raises AssetError where there is none."""
         if not self.rows:
             dropped = ", ".join(f"{why} {n}" for why, n in provenance.get("dropped", {}).items()) or "nothing"
             raise AssetError(f"{where}: no pose is left. Dropped: {dropped}.")
+        names = Counter(row["ids"] for row in self.rows)
+        if twice := [name for name, count in names.items() if count > 1]:
+            raise AssetError(f"{where}: two entries have the id '{twice[0]}'. Ids must differ.")
         columns = {name: [row[name] for row in self.rows] for name in self.rows[0]}
         texts = ("ids", "family", "split", "cluster")
         arrays = {
             name: np.array(column, "U" if name in texts else (bool if name == "present" else np.float32))
             for name, column in columns.items()
         }
+        if not all(row["cluster"] for row in self.rows):
+            arrays["cluster"] = self._clusters(arrays)
+            provenance = provenance | {"cluster_radius_mm": CLUSTER_RADIUS_MM}
         if self._as_published:
             provenance = provenance | {"left_refit_error_mm": round(self.refit_error_mm, 4)}
         return PoseLibrary(hand=hand, licence=licence, provenance=provenance, **arrays)
+
+    def _clusters(self, arrays: dict[str, np.ndarray]) -> np.ndarray:
+        """Ids of the first entries of clusters of near-equal pairs, and of near-equal single hands."""
+        cluster = arrays["ids"].copy()
+        for kind in ([True, True], [True, False], [False, True]):
+            rows = np.flatnonzero((arrays["present"] == kind).all(axis=1))
+            if len(rows):
+                shown = arrays["pose_rad"][rows], arrays["betas"][rows], arrays["trans_m"][rows]
+                if all(kind):
+                    joints_mm = pair_joints_mm(self._hands, *shown)
+                else:
+                    side = int(kind[LEFT])
+                    joints_mm = hand_joints_mm(self._hands[side], shown[0][:, side], shown[1][:, side])
+                cluster[rows] = arrays["ids"][rows[clusters_of(joints_mm, CLUSTER_RADIUS_MM)]]
+        return cluster
 
 
 def import_interhand(root: Path, hands: tuple[HandModel, HandModel], fits: ForeignFits) -> PoseLibrary:
@@ -123,8 +139,12 @@ def import_interhand(root: Path, hands: tuple[HandModel, HandModel], fits: Forei
     """
     there: list[Split] = [split for split in SPLITS if (root / "annotations" / split).is_dir()]
     if not there:
-        raise AssetError(f"{root}: holds no annotations/train, val or test. Name the root of InterHand2.6M.")
-    judged = fits.digest() == hands_digest(hands) and fits.left_shapedirs == "fixed"
+        raise ConfigError(f"{root}: holds no annotations/train, val or test. Name the root of InterHand2.6M.")
+    judged = fits.digest(hands) == hands_digest(hands) and fits.left_shapedirs == "fixed"
+    if not judged:
+        log.warning(
+            "%s: fits of another hand than the one in use; they are not held against the annotated joints", root
+        )
     dropped: Counter[str] = Counter()
     rows = _Rows(hands, fits)
     for split in there:
@@ -150,19 +170,20 @@ def import_interhand(root: Path, hands: tuple[HandModel, HandModel], fits: Forei
             )  # fmt: skip
     if dropped:
         log.info("%s: left out %s", root, ", ".join(f"{why} {n}" for why, n in sorted(dropped.items())))
-    licence = strictest(INTERHAND_LICENCE, *([MANO_LICENCE] if fits.fits_of == OF_MANO else []))
+    licence = strictest(INTERHAND_LICENCE, *([] if fits.fits_of == "open" else [MANO_LICENCE]))
     provenance = {
         "source": "InterHand2.6M", "splits": there, "every": fits.every, "fit_error_checked": judged,
         "fits_of": fits.fits_of, "left_shapedirs": fits.left_shapedirs, "dropped": dict(sorted(dropped.items())),
     }  # fmt: skip
-    return rows.library(root, fits.digest(), licence, provenance)
+    return rows.library(root, fits.digest(hands), licence, provenance)
 
 
 def import_parameters(path: Path, hands: tuple[HandModel, HandModel], fits: ForeignFits) -> PoseLibrary:
     """Any `.npz` of MANO parameters (smplx's, flat_hand_mean False; metres; both hands in one frame).
 
     Keys: right_pose (N, 48), right_betas (N, 10), right_trans (N, 3), the same with left_, or one side alone. Optional:
-    present (N, 2) bool, family, split ("" or train, val, test) and ids, (N,) text. Raises AssetError.
+    present (N, 2) bool, family, split ("" or train, val, test) and ids, (N,) text. Near-equal poses share a cluster,
+    and so a split where the file names none. Raises AssetError.
     """
     try:
         arrays = read_npz(path)
@@ -176,7 +197,7 @@ def import_parameters(path: Path, hands: tuple[HandModel, HandModel], fits: Fore
             f"{path}: holds {found}. Expected right_pose, right_betas and right_trans, the same with left_, or both, "
             f"and at most {', '.join(_OPTIONAL)}."
         )
-    count = len(arrays[f"{sides[0]}_pose"])
+    count = arrays[f"{sides[0]}_pose"].shape[0] if arrays[f"{sides[0]}_pose"].ndim else 0
     columns = {name: np.zeros((count, 2, *shape)) for name, shape in _SHAPES.items()}
     for side in sides:
         for name, shape in _SHAPES.items():
@@ -199,12 +220,12 @@ def import_parameters(path: Path, hands: tuple[HandModel, HandModel], fits: Fore
             name = str(texts["ids"][k]) or f"{shortened(path.stem, 36)}-{k:06d}"
             family = str(texts["family"][k]) or "parameters"
             rows.add(
-                name, family, str(texts["split"][k]), name, present[k],
+                name, family, str(texts["split"][k]), "", present[k],
                 columns["pose"][k], columns["betas"][k], columns["trans"][k],
             )  # fmt: skip
     licence = strictest("user", *([MANO_LICENCE] if fits.fits_of == OF_MANO else []))
     provenance = {"source": "parameters", "fits_of": fits.fits_of, "left_shapedirs": fits.left_shapedirs}
-    return rows.library(path, fits.digest(), licence, provenance)
+    return rows.library(path, fits.digest(hands), licence, provenance)
 
 
 def refitted(left: HandArrays, betas: FloatArray) -> tuple[FloatArray, FloatArray, float]:
@@ -223,7 +244,7 @@ def refitted(left: HandArrays, betas: FloatArray) -> tuple[FloatArray, FloatArra
 
 
 def _numbers(path: Path, name: str, array: np.ndarray, shape: tuple[int, ...]) -> FloatArray:
-    if array.dtype.kind not in "fiub" or array.shape != shape or not np.isfinite(array).all():
+    if array.dtype.kind not in "fiub" or array.shape != shape or not (np.abs(array) < _MOST).all():
         raise AssetError(f"{path}: {name} is {array.dtype} {array.shape}, expected {shape} finite numbers.")
     return array.astype(np.float64)
 

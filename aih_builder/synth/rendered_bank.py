@@ -7,7 +7,7 @@ import numpy as np
 
 from aih_builder.config import Manifest
 from aih_builder.errors import ConfigError, GenerationError, Rejected
-from aih_builder.identity import SPLITS, Split, bank_index
+from aih_builder.identity import SPLITS, Split, bank_index, shortened
 from aih_builder.imaging import feathered
 from aih_builder.invariants import require
 from aih_builder.sample import SIDES
@@ -89,7 +89,8 @@ class _Pictures:
                 joint_visible=sample.joint_visible[side], joint_visible_valid=True,
                 K_px=sample.K_px[side], mano_pose_rad=sample.mano_pose_rad[side],
                 mano_betas=sample.mano_betas[side], mano_trans_m=sample.mano_trans_m[side], pose_valid=True,
-                skin_tone=int(sample.skin_tone[side]), pose_family=sample.pose_family.split("/")[1][:_FAMILY_BYTES],
+                skin_tone=int(sample.skin_tone[side]),
+                pose_family=shortened(sample.pose_family.split("/")[1], _FAMILY_BYTES),
                 shape_id=sample.shape_id, texture_id=sample.texture_id, background_id=sample.background_id,
             )  # fmt: skip
         counts = ", ".join(f"{reason} {n}" for reason, n in tally.rejections.most_common())

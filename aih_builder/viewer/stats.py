@@ -21,7 +21,7 @@ from aih_builder.sources.pose_distance import pair_joints_mm
 from aih_builder.sources.pose_library import PoseLibrary
 
 MOST_ROWS = 100_000  # samples that are read: of a larger dataset, evenly spaced ones
-MOST_PAIRS = 4_000  # of which distances are measured: beyond, evenly spaced ones
+MOST_PAIRS = 10_000  # of which distances are measured: beyond, evenly spaced ones
 VIEW_RINGS, VIEW_SECTORS = 8, 16  # cells of equal area on the sphere of view directions
 _AXES = ("flexion", "abduction", "twist")
 _CHUNK = 256
@@ -70,21 +70,22 @@ def library_figures(library: PoseLibrary, hands: Hands) -> Figures:
 
 def dataset_figures(dataset: Dataset, manifest: Manifest, hands: Hands) -> Figures:
     """Figures of a dataset, by one pass over its shards' small arrays."""
+    counts: Counter[str] = Counter()
+    for shard in dataset.shards:
+        counts[f"{shard['engine']} {shard['split']}"] += shard["samples"]
+    if not len(dataset):
+        return {"kind": "dataset", "samples": 0, "splits": dict(counts)}
     step = max(1, -(-len(dataset) // MOST_ROWS))
     columns = _columns(dataset, step)
     count = len(columns["index"])
-    both = np.asarray(columns["hand_present"].all(axis=1)) if count else np.zeros(0, bool)
+    both = np.asarray(columns["hand_present"].all(axis=1))
     poses = Poses(
         columns["pose_valid"] & columns["hand_present"], columns["mano_pose_rad"], columns["mano_betas"],
         columns["mano_trans_m"], columns["pose_family"], columns["split"], columns["interaction_valid"],
         columns["pose_id"], columns["penetration_mm"], columns["contact_fraction"],
     )  # fmt: skip
     figures: Figures = {"kind": "dataset", "samples": len(dataset), "read": count, "two_hand_samples": int(both.sum())}
-    figures["splits"] = {
-        f"{engine} {split}": int(((columns["engine"] == engine) & (columns["split"] == split)).sum())
-        for engine in dict.fromkeys(columns["engine"].tolist())
-        for split in dict.fromkeys(columns["split"].tolist())
-    }
+    figures["splits"] = dict(counts)
     figures["poses_unknown"] = int((columns["hand_present"] & ~columns["pose_valid"]).sum())
     figures |= _of_poses(poses, hands)
     figures["occlusion"] = {
@@ -128,7 +129,8 @@ def _of_poses(poses: Poses, hands: Hands) -> Figures:
     figures["penetration_mm"] = _spread(poses.penetration_mm[poses.pair])
     figures["contact_fraction"] = _spread(poses.contact_fraction[poses.pair])
     figures["contact_share"] = float((poses.contact_fraction[poses.pair] > 0).mean()) if poses.pair.any() else 0.0
-    figures["nearest_mm"] = _nearest(joints_mm, poses.pose_id[rows], poses.split[rows])
+    figures["nearest_mm"] = {"pairs": len(rows), "of_pairs": int(poses.pair.sum())}
+    figures["nearest_mm"] |= _nearest(joints_mm, poses.pose_id[rows], poses.split[rows])
     figures["joints"] = _joint_ranges(poses, hands)
     return figures
 
@@ -136,7 +138,6 @@ def _of_poses(poses: Poses, hands: Hands) -> Figures:
 def effective_rank(descriptor: FloatArray) -> float:
     """How many directions descriptors (N, D) spread over: exp of the entropy of their covariance's eigenvalues, as
     shares of their sum (Roy and Vetterli, 2007). 1 for what varies along a line, 0 where nothing varies.
-
     """
     if len(descriptor) < 2:
         return 0.0
@@ -230,9 +231,7 @@ def _occlusion(columns: dict[str, np.ndarray], rows: np.ndarray, manifest: Manif
         for name, values in (("target", of_target), ("right", rates[:, 0]), ("left", rates[:, 1])):
             counts, _ = np.histogram(values, [*bins[:-1], np.nextafter(np.float32(bins[-1]), np.float32(2))])
             found[name] = (counts / len(rates)).tolist()
-        found["both_hidden_in_turn"] = {
-            side: float((target == k).mean()) for k, side in enumerate(SIDES)
-        }  # which hand is the target
+        found["target_side"] = {side: float((target == k).mean()) for k, side in enumerate(SIDES)}
     return found
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 import io
 import json
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -40,10 +41,20 @@ td:first-child, th:first-child { text-align: left; }
 
 def stats_page(name: str, figures: Figures) -> str:
     """The page as HTML. Raises ConfigError where matplotlib is not installed."""
-    try:
-        import matplotlib  # noqa: F401
-    except ImportError as error:
-        raise ConfigError("--out draws plots, which needs matplotlib: pip install 'aih-builder[viewer]'.") from error
+    require_matplotlib()
+    import matplotlib
+
+    with matplotlib.rc_context({"text.parse_math": False}):  # names of families are not formulas
+        return _page(name, figures)
+
+
+def require_matplotlib() -> None:
+    """Raises ConfigError where matplotlib is not installed."""
+    if find_spec("matplotlib") is None:
+        raise ConfigError("--out draws plots, which needs matplotlib: pip install 'aih-builder[viewer]'.")
+
+
+def _page(name: str, figures: Figures) -> str:
     count = figures.get("poses", figures.get("samples", 0))
     noun = "poses" if figures["kind"] == "pose library" else "samples"
     splits = ", ".join(f"{split} {n:,}" for split, n in figures["splits"].items())
@@ -138,6 +149,8 @@ def _nearest(figures: Figures) -> str:
     radius = f" Dashed: the radius of a cluster, {nearest['cluster_radius']} mm." if "cluster_radius" in nearest else ""
     least = f" Least from test to train: {nearest['test_to_train']['least']:.2f} mm." if len(shown) > 1 else ""
     text = f"Root mean square distance of the 42 joints, of {nearest['distinct_poses']:,} different pairs."
+    if nearest["pairs"] < nearest["of_pairs"]:
+        text += f" Over {nearest['pairs']:,} of {nearest['of_pairs']:,} pairs, evenly spaced, as the ranks."
     return _section("Nearest neighbours", text + radius + least, drawn())
 
 
@@ -169,7 +182,7 @@ def _occlusion(engine: str, found: Figures) -> str:
     axes.set_xticks(range(len(labels)), labels)
     axes.set_ylabel("% of samples")
     axes.legend(frameon=False, labelcolor=_INK)
-    turns = ", ".join(f"{side} {100 * share:.0f} %" for side, share in found["both_hidden_in_turn"].items())
+    turns = ", ".join(f"{side} {100 * share:.0f} %" for side, share in found["target_side"].items())
     text = f"{found['count']:,} samples of two hands; the target is the {turns} of the time."
     return _section(f"Occlusion rate, AIH-{engine.capitalize()}", text, drawn())
 

@@ -40,7 +40,6 @@ def test_a_library_is_built_told_of_drawn_and_plotted(tmp_path: Path) -> None:
     assert answer["digest"] == load_library(out).digest()
     told = json.loads(aih("poses", "info", out, "--json").stdout)
     assert told["digest"] == answer["digest"]
-    assert told["cluster_radius_mm"] == 8.0 or "cluster_radius_mm" not in told
     shown = aih("poses", "sheet", out, "--out", tmp_path / "a.png", "--count", "5")
     assert shown.exit_code == 0, shown.stderr
     picture = read_image(tmp_path / "a.png")
@@ -90,10 +89,17 @@ def test_bad_input_is_one_message_and_exit_code_2(tmp_path: Path, imported: Path
         (("poses", "import", "freihand", tmp_path, "--out", tmp_path / "a.npz"), "expected interhand or parameters"),
         (("poses", "import", "interhand", tmp_path / "no", "--out", tmp_path / "a.npz"), "no: is not there"),
         (("poses", "import", "interhand", tmp_path, "--out", text), "not a readable pose library"),
-        (("poses", "import", "interhand", tmp_path, "--out", tmp_path / "a.npz", "--fits-of", "me"), "mano or open"),
+        (
+            ("poses", "import", "interhand", tmp_path, "--out", tmp_path / "a.npz", "--fits-of", "me"),
+            "mano or open or hand",
+        ),
         (("stats", small_dataset, "--out", tmp_path / "a.png"), "ends in .html"),
         (("stats", small_dataset, "--hand", text), "--hand is for pose libraries"),
         (("stats", tmp_path), "holds no dataset.json"),
+        (("stats", tmp_path / "none"), "none: is not there"),
+        (("poses", "info", "--hand", tmp_path / "none.npz"), "none.npz: is not a file"),
+        (("poses", "import", "interhand", tmp_path, "--out", tmp_path / "a.npz"), "holds no annotations"),
+        (("poses", "import", "interhand", tmp_path, "--out", tmp_path / "a.npz", "--fits-of", "hand"), "--hand names"),
     ):
         made = aih(*arguments)
         assert (made.exit_code, made.stdout) == (2, ""), arguments
@@ -111,5 +117,7 @@ def test_a_library_of_another_hand_is_not_drawn_on_this_one(tmp_path: Path) -> N
     for arguments in (("poses", "sheet", out, "--out", tmp_path / "a.png"), ("stats", out)):
         made = aih(*arguments)
         assert made.exit_code == 2
-        assert "holds poses of the hand model mano" in made.stderr
+        assert "the poses belong to the hand model mano" in made.stderr
+        made = aih(*arguments, "--other-hand")
+        assert made.exit_code == 0, made.stderr
     assert json.loads(aih("poses", "info", out, "--json").stdout)["hand"] == "mano"

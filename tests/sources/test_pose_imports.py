@@ -1,10 +1,12 @@
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from aih_builder.errors import AssetError
+from aih_builder.errors import AssetError, ConfigError
+from aih_builder.hands.backends import hand_pair
 from aih_builder.hands.model import NativeHandModel
 from aih_builder.sources.contact import close, measure_contact
 from aih_builder.sources.pose_imports import ForeignFits, import_interhand, import_parameters, refitted
@@ -87,7 +89,7 @@ def test_every_second_frame_can_be_taken(root: Path) -> None:
 
 
 def test_a_folder_that_is_no_interhand_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(AssetError, match="holds no annotations/train, val or test"):
+    with pytest.raises(ConfigError, match="holds no annotations/train, val or test"):
         import_interhand(tmp_path, HANDS, OPEN)
 
 
@@ -103,6 +105,37 @@ def test_parameters_come_back_as_they_were_given(tmp_path: Path) -> None:
     assert not library.pose_rad[1, 1].any()
     assert library.penetration_mm[0] == shipped.penetration_mm[0]
     assert library.penetration_mm[1] == 0
+
+
+def test_equal_poses_of_a_file_share_a_cluster_and_so_a_split(tmp_path: Path) -> None:
+    content = {name: np.repeat(values, 10, axis=0) for name, values in parameters(count=4).items()}
+    library = import_parameters(saved(tmp_path / "video.npz", content), HANDS, OPEN)
+    assert library.cluster.tolist() == [f"video-{10 * (k // 10):06d}" for k in range(40)]
+    assert library.provenance["cluster_radius_mm"] == 8.0
+    content["present"] = np.tile([True, False], (40, 1))
+    singles = import_parameters(saved(tmp_path / "hands.npz", content), HANDS, OPEN)
+    assert len(set(singles.cluster)) == 4
+
+
+def test_ids_that_stand_twice_are_refused_by_the_file_s_name(tmp_path: Path) -> None:
+    path = saved(tmp_path / "mine.npz", parameters(ids=np.array(["a", "a", "b"])))
+    with pytest.raises(AssetError, match=r"mine\.npz: two entries have the id 'a'"):
+        import_parameters(path, HANDS, OPEN)
+
+
+def test_fits_of_a_named_hand_belong_to_it_and_are_judged(root: Path, tmp_path: Path) -> None:
+    """The capture's fits, said to be of a larger hand: its joints are far from the annotated ones."""
+    arrays = HANDS[0].arrays
+    larger = replace(arrays, v_template=1.3 * arrays.v_template)
+    hands = hand_pair(larger, "native")
+    judged = import_interhand(root, hands, ForeignFits(fits_of="hand"))
+    assert judged.ids.tolist() == ["train-0-135", "test-1-200"]  # whose left joints nobody annotated
+    assert judged.present.tolist() == [[False, True]] * 2
+    path = saved(tmp_path / "mine.npz", parameters())
+    library = import_parameters(path, hands, ForeignFits(fits_of="hand"))
+    assert library.hand == hands_digest(hands)
+    with pytest.raises(ConfigError, match="fits of the open hand"):
+        import_parameters(path, hands, OPEN)
 
 
 def test_one_side_alone_makes_single_hands(tmp_path: Path) -> None:

@@ -71,7 +71,12 @@ def test_the_digest_hangs_on_every_column(name: str) -> None:
 )
 def test_a_library_that_is_not_one_is_refused(tmp_path: Path, changes: dict[str, Any], message: str) -> None:
     path = tmp_path / "a.npz"
-    part(slice(0, 5), **changes).save(path)
+    with pytest.raises(AssetError, match=message):
+        part(slice(0, 5), **changes).save(path)
+    part(slice(0, 5)).save(path)
+    with np.load(path) as stored:
+        arrays = {name: stored[name] for name in stored.files}
+    np.savez(path, **(arrays | changes))
     with pytest.raises(AssetError, match=message):
         load_library(path)
     path.write_bytes(path.read_bytes()[:-100])
@@ -193,6 +198,19 @@ def test_poses_of_another_hand_are_refused_or_marked() -> None:
         LibraryPoses(foreign, HANDS)
     for pair in drawn(LibraryPoses(foreign, HANDS, other_hand="mark")):
         assert pair.source_id.endswith("+other-hand")
+
+
+def test_poses_on_another_hand_are_measured_on_it() -> None:
+    arrays = open_hand()
+    larger = hand_pair(replace(arrays, v_template=1.1 * arrays.v_template), "native")
+    surfaces = [close(hand.arrays.faces) for hand in larger]
+    pairs = drawn(LibraryPoses(SHIPPED, larger, other_hand="mark"))
+    for pair in pairs:
+        right, left = (
+            h.pose(pair.pose_rad[i], pair.betas[i], pair.trans_m[i]).vertices_m for i, h in enumerate(larger)
+        )
+        assert (pair.penetration_mm, pair.contact_fraction) == measure_contact(right, left, surfaces[0], surfaces[1])
+    assert max(pair.penetration_mm for pair in pairs) > 3.0
 
 
 def test_a_split_without_poses_is_refused() -> None:

@@ -12,6 +12,7 @@ from aih_builder.geometry import random_rotation
 from aih_builder.hands.arrays import open_hand
 from aih_builder.hands.backends import hand_pair
 from aih_builder.shards.plan import load_plan
+from aih_builder.shards.reader import Dataset
 from aih_builder.sources.pose_distance import pair_joints_mm
 from aih_builder.sources.pose_library import PoseLibrary, shipped_library
 from aih_builder.synth.assets import load_hands
@@ -186,6 +187,18 @@ def test_the_page_holds_every_plot_and_no_link(both_dataset: Path) -> None:
     assert json.loads(stored) == json.loads(json.dumps(figures))
     library = outline(stats_page("shipped", library_figures(part(slice(0, 2000, 40)), HANDS)))
     assert library.headings == ["Families", "Joint ranges used", "Nearest neighbours", "Penetration and contact"]
+
+
+def test_an_empty_dataset_has_figures_and_odd_names_are_drawn(tmp_path: Path, small_dataset: Path) -> None:
+    pytest.importorskip("matplotlib")
+    from aih_builder.viewer.stats_page import stats_page
+
+    manifest = load_plan(small_dataset).manifest
+    nothing = dataset_figures(Dataset(tmp_path, []), manifest, HANDS)
+    assert nothing["samples"] == 0
+    assert "0 samples" in stats_page("empty", nothing)
+    odd = replace(part(slice(0, 2000, 100)), family=np.array([f"$x_$\\frac {k}" for k in range(20)]))
+    assert "$x_$" in stats_page("odd", library_figures(odd, HANDS))
 
 
 def test_datasets_of_one_sample_and_of_single_hands_have_figures(tmp_path: Path) -> None:

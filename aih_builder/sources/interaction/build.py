@@ -29,13 +29,12 @@ from aih_builder.hands.model import HandModel
 from aih_builder.parallel import run_tasks
 from aih_builder.sources.interaction.families import FAMILIES
 from aih_builder.sources.interaction.solve import ROWS, Block, Solved, Solver
-from aih_builder.sources.pose_clusters import clusters_of
+from aih_builder.sources.pose_clusters import CLUSTER_RADIUS_MM, clusters_of
 from aih_builder.sources.pose_distance import pair_joints_mm
 from aih_builder.sources.pose_library import PoseLibrary, hands_digest
 
 log = logging.getLogger(__name__)
 
-CLUSTER_RADIUS_MM = 8.0
 LICENCE = "CC0-1.0"  # of poses that are solved on the open hand
 
 _FORMAT = "aih-pose-parts"
@@ -185,7 +184,8 @@ def _wanted(done: dict[_Stream, dict[int, Block]], quotas: dict[_Stream, int]) -
             reasons = sum((block.refused for block in first), Counter())
             raise GenerationError(
                 f"family {stream.family}: {_accepted(first)} of {ROWS * _JUDGED_AFTER} candidates were accepted, "
-                f"expected at least {_LEAST_ACCEPTANCE:.0%} (refused: {dict(reasons.most_common())}). Leave the family out."
+                f"expected at least {_LEAST_ACCEPTANCE:.0%} (refused: {dict(reasons.most_common())}). "
+                "Leave the family out."
             )
         rate = max(accepted / tried, _LEAST_ACCEPTANCE) if tried else 0.5
         more = -(-(quota - accepted) // round(rate * ROWS + 0.5))

@@ -78,7 +78,7 @@ class Energy:
         self._pulled = [self._pulled_pairs(vertices_m, pull, rows) for pull, rows in self._groups]
 
     def _self_pairs(self, vertices_m: np.ndarray, parts: HandParts, normals: np.ndarray) -> _Pairs:
-        n, v = vertices_m.shape[:2]
+        v = vertices_m.shape[1]
         one, two = [], []
         for tested, others in zip(parts.tested, parts.others, strict=True):
             nearest, distance_m = nearest_of(vertices_m, vertices_m, tested, others)
@@ -86,7 +86,6 @@ class Energy:
             one.append(row * v + tested[column])
             two.append(row * v + nearest[row, column])
         flat_one, flat_two = np.concatenate(one), np.concatenate(two)
-        del n
         return _Pairs(flat_one, flat_two, normals.reshape(-1, 3)[flat_two], flat_one // v)
 
     def _pulled_pairs(

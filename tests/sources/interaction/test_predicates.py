@@ -161,10 +161,10 @@ def test_a_finger_that_is_not_the_named_one_is_not_counted() -> None:
 
 
 def test_tips_other_than_the_named_ones_do_not_do() -> None:
-    for row in rows_of("fingertips"):
-        posed = Posed(row)
-        if posed.variant == "middle-middle":
-            assert not holds("fingertips", posed, "thumb-thumb")
+    rows = np.flatnonzero(np.char.endswith(LIBRARY.family, "/middle-middle"))
+    assert len(rows) > 20
+    for row in rows.tolist():
+        assert not holds("fingertips", Posed(row), "thumb-thumb")
 
 
 EXCLUSIVE = ("prayer", "clap", "clasp", "interlock", "steeple", "over", "wrist-grab", "near-miss")
