@@ -60,10 +60,6 @@ class Pair:
         ways = ((side, region, other_region), (1 - side, other_region, region))
         return min(float(self.distances_mm(*way, limit_mm).min()) for way in ways)
 
-    def own_gap_mm(self, side: int, keypoint: str, other: str) -> float:
-        """Distance of two keypoints of one hand."""
-        return self.between_mm((side, keypoint), (side, other))
-
     def between_mm(self, one: tuple[int, str], two: tuple[int, str]) -> float:
         """Distance of two keypoints, each (side, name)."""
         return 1000.0 * float(np.linalg.norm(self.keypoint_m(*one) - self.keypoint_m(*two)))

@@ -102,7 +102,7 @@ def is_handover(pair: Pair, mover: int, variant: str) -> bool:
     del mover, variant
     pinches = []
     for side in (0, 1):
-        if pair.own_gap_mm(side, "thumb4", "index4") > 25.0:
+        if pair.between_mm((side, "thumb4"), (side, "index4")) > 25.0:
             return False
         pinches.append((pair.keypoint_m(side, "thumb4") + pair.keypoint_m(side, "index4")) / 2)
     apart = 1000.0 * float(np.linalg.norm(pinches[0] - pinches[1]))
