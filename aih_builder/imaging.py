@@ -40,6 +40,12 @@ def encode_jpeg(image_rgb: ImageU8) -> bytes:
     )
 
 
+def through_jpeg(image_rgb: ImageU8, quality: int) -> ImageU8:
+    """An image (H, W, 3) as a camera would have stored it: JPEG, 4:2:0, decoded again."""
+    data = simplejpeg.encode_jpeg(np.ascontiguousarray(image_rgb), quality, "RGB", "420")
+    return simplejpeg.decode_jpeg(data, "RGB")
+
+
 def encode_png(image: ImageU8 | NDArray[np.uint16]) -> bytes:
     """PNG of RGB (H, W, 3) u8, or of one channel (H, W) u8 or u16."""
     bgr = image[..., ::-1] if image.ndim == 3 else image
@@ -131,6 +137,11 @@ def shrunk(mask: NDArray[np.bool_], pixels: int) -> NDArray[np.bool_]:
 def feathered(alpha: ImageU8) -> ImageU8:
     """Coverage (H, W) softened by one pixel, as a lens does: a 3 x 3 binomial filter."""
     return cv2.GaussianBlur(alpha, (3, 3), 0.85).astype(np.uint8, copy=False)
+
+
+def blurred(image: ImageU8, sigma_px: float) -> ImageU8:
+    """An image (H, W, C) under a Gaussian filter."""
+    return cv2.GaussianBlur(image, (0, 0), sigma_px).astype(np.uint8, copy=False)
 
 
 def warped(image: ImageU8, affine_px: NDArray[np.floating], size_px: int, *, border: str = "black") -> ImageU8:

@@ -27,6 +27,8 @@ class Purpose(IntEnum):
     ENTRY = 11  # which entries of the bank
     AFFINE = 12  # how they are moved
     COLOUR = 13  # gain of the picture's colours
+    LOADER = 14  # what the training loader does to a sample; index is the item's number, attempt the epoch's
+    ORDER = 15  # order in which a training run takes the items; index is the epoch's number
 
 
 def sample_rng(seed: int, index: int, attempt: int, purpose: Purpose) -> np.random.Generator:

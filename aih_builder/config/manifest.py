@@ -1,15 +1,14 @@
 """The manifest: YAML in, frozen models out. Every key has a default except schema, name, seed and streams."""
 
-import difflib
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 
+from aih_builder.config.reading import read_mapping, validated
 from aih_builder.config.scenes import Camera, Hands, LightRanges, Model, Pools
 from aih_builder.config.streams import Streams
-from aih_builder.errors import ConfigError
 from aih_builder.identity import SPLITS, EngineName
 
 # AIH-Render draws no forearm, so it cannot give that mask.
@@ -56,44 +55,14 @@ class Manifest(Model):
         return self.fields if engine == "render" else ()
 
 
-# What PyYAML lets through of an impossible date, a tag that does not fit its value, or deep nesting.
-_MISREAD = (ValueError, TypeError, LookupError, AttributeError, RecursionError)
-
-
-class _UniqueKeys(yaml.SafeLoader):
-    """YAML, where a key that stands twice in one mapping is an error: the last would win in silence."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
-        for key in keys:
-            if keys.count(key) > 1:
-                raise yaml.YAMLError(f"line {node.start_mark.line + 1}: key '{key}' stands twice")
-        return super().construct_mapping(node, deep)
-
-
 def load_manifest(path: Path) -> Manifest:
     """Read a manifest; relative paths in it count from its own folder. Raises ConfigError naming file and key."""
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(
-            f"{path}: cannot be read ({error}). Name a manifest, for instance manifests/demo.yaml."
-        ) from error
-    try:
-        content = yaml.load(text, Loader=_UniqueKeys)
-    except (yaml.YAMLError, *_MISREAD) as error:
-        raise ConfigError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from error
-    if not isinstance(content, dict):
-        raise ConfigError(f"{path}: expected a mapping of keys to values, got {type(content).__name__}.")
-    return parse_manifest(content, where=str(path), folder=path.resolve().parent)
+    return parse_manifest(read_mapping(path), where=str(path), folder=path.resolve().parent)
 
 
 def parse_manifest(content: dict[str, Any], *, where: str, folder: Path) -> Manifest:
     """Check a manifest's content. `where` names it in errors; `folder` is where relative paths start."""
-    try:
-        manifest = Manifest.model_validate(content)
-    except ValidationError as error:
-        raise ConfigError("\n".join(f"{where}: {line}" for line in _explain(error))) from error
+    manifest = validated(Manifest, content, where)
     folder = folder.resolve()  # the manifest is written again elsewhere, beside the shards
     textures, backgrounds, bank = manifest.pools.textures, manifest.pools.backgrounds, manifest.pools.bank
     poses = manifest.pools.poses
@@ -116,33 +85,3 @@ def dump_manifest(manifest: Manifest) -> str:
 def manifest_schema() -> dict[str, Any]:
     """JSON schema of a manifest, for editors."""
     return Manifest.model_json_schema(by_alias=True)
-
-
-def _explain(error: ValidationError) -> list[str]:
-    lines = []
-    for item in error.errors():
-        key = ".".join(str(part) for part in item["loc"])
-        if item["type"] == "extra_forbidden":
-            known = _keys_at(item["loc"][:-1])
-            near = difflib.get_close_matches(str(item["loc"][-1]), known, n=1, cutoff=0.5)
-            hint = f"did you mean '{near[0]}'?" if near else f"known here: {', '.join(known)}."
-            lines.append(f"unknown key '{key}'; {hint}")
-        elif item["type"] == "missing":
-            lines.append(f"key '{key}' is missing.")
-        else:
-            message = item["msg"].removeprefix("Value error, ")
-            value = item.get("input")
-            shown = f", got {value!r}" if not isinstance(value, dict) else ""
-            lines.append(f"key '{key}': {message}{shown}." if key else f"{message}.")
-    return lines
-
-
-def _keys_at(location: tuple[Any, ...]) -> list[str]:
-    model: Any = Manifest
-    for part in location:
-        field = next((f for n, f in model.model_fields.items() if part in (n, f.alias)), None)
-        kinds = [] if field is None else [field.annotation, *get_args(field.annotation)]
-        model = next((k for k in kinds if isinstance(k, type) and issubclass(k, BaseModel)), None)
-        if model is None:
-            return []
-    return [field.alias or name for name, field in model.model_fields.items()]
