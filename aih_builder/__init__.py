@@ -14,6 +14,7 @@ from aih_builder.errors import (
     Rejected,
     SampleError,
     ShardError,
+    TrainingError,
 )
 
 if TYPE_CHECKING:
@@ -41,6 +42,7 @@ __all__ = [
     "Sample",
     "SampleError",
     "ShardError",
+    "TrainingError",
     "__version__",
     "generate",
     "open_dataset",

@@ -6,6 +6,7 @@
     ├── SampleError      a sample breaks the record or one of its invariants
     ├── Rejected         one draw was refused; the engine counts it and tries the next
     ├── GenerationError  no acceptable sample could be drawn
+    ├── TrainingError    a training run cannot go on: not finite, out of memory, a checkpoint that does not fit
     └── ShardError       a shard or a dataset folder is damaged, foreign or cannot be written
 
 Each message says where, what was found, what was expected and what to do.
@@ -48,3 +49,7 @@ class GenerationError(AihError):
 
 class ShardError(AihError):
     """A shard or a dataset folder is damaged, foreign, or cannot be written."""
+
+
+class TrainingError(AihError):
+    """A training run cannot go on: a loss is not finite, memory is out, or a checkpoint does not fit."""

@@ -29,6 +29,7 @@ LAYERS = (
     "invariants",
     "config",
     "hands",
+    "drawing",
     "sources",
     "synth",
     "shards",
@@ -56,6 +57,9 @@ CORE_LIBRARIES = {
     "typer",
     "yaml",
 }
+
+# Networks are classes of torch's, so HDR's modules may load these. No other room may load such a module.
+TRAINING_ROOM, TRAINING_LIBRARIES = "hdr", {"torch", "accelerate", "transformers"}
 
 MAX_LINES = 400
 
@@ -134,6 +138,19 @@ def libraries_on_load(source: str) -> set[str]:
 SOURCES = module_sources()
 
 
+def modules_on_load(source: str) -> set[str]:
+    """Modules of the package that importing this source imports."""
+    names = {name for name, _, on_load in imports(ast.parse(source)) if on_load}
+    return {module for module in SOURCES if module in names or any(n.rpartition(".")[0] == module for n in names)}
+
+
+def needs_training_libraries(module: str) -> bool:
+    """Whether importing a module imports torch or its like, itself or through others."""
+    if libraries_on_load(SOURCES[module]) & TRAINING_LIBRARIES:
+        return True
+    return any(needs_training_libraries(needed) for needed in modules_on_load(SOURCES[module]) - {PACKAGE})
+
+
 def test_imports_run_one_way() -> None:
     assert backward_imports(SOURCES) == []
 
@@ -144,8 +161,18 @@ def test_no_two_modules_import_each_other() -> None:
 
 
 def test_every_module_loads_with_the_core_install_alone() -> None:
-    extra = {module: libraries_on_load(source) - CORE_LIBRARIES for module, source in SOURCES.items()}
-    assert {module: names for module, names in extra.items() if names} == {}
+    found = {}
+    for module, source in SOURCES.items():
+        room = TRAINING_LIBRARIES if layer(module) == TRAINING_ROOM else set()
+        found[module] = libraries_on_load(source) - CORE_LIBRARIES - room
+    assert {module: names for module, names in found.items() if names} == {}
+
+
+def test_no_other_room_loads_what_loads_the_training_libraries() -> None:
+    heavy = {module for module in SOURCES if needs_training_libraries(module)}
+    assert "aih_builder.hdr.networks.hasm" in heavy
+    loaded = {module: modules_on_load(source) & heavy for module, source in SOURCES.items()}
+    assert {m: names for m, names in loaded.items() if names and layer(m) != TRAINING_ROOM} == {}
 
 
 @pytest.mark.parametrize(

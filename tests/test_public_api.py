@@ -28,6 +28,7 @@ PUBLIC = {
     "Rejected",
     "SampleError",
     "ShardError",
+    "TrainingError",
     "__version__",
 }
 

@@ -151,7 +151,7 @@ def usable_hands(arrays: dict[str, Array], size_px: int) -> Array:
 
 
 def _hasm_view(data: AihDataset, sample: Sample, _: int, rng: np.random.Generator | None) -> dict[str, Array]:
-    square = square_of_mask(sample.amodal_mask.any(axis=0))
+    square = square_of_mask(sample.amodal_mask[0] | sample.amodal_mask[1])
     assert square is not None, "a sample shows at least one hand"
     size_px = data.input_px
     flip = rng is not None and data.augment is not None and rng.random() < data.augment.flip_share
@@ -186,7 +186,7 @@ def _shpe_view(data: AihDataset, sample: Sample, hand: int, rng: np.random.Gener
         "location": location.astype(np.float32),
         "delta": parent_directions(location).astype(np.float32),
         "valid": sample.joint3d_valid[hand] & sample.joint2d_valid[hand],
-        "bone_mm": np.float32(1000.0 * bone_m),
+        "bone_mm": np.array(1000.0 * bone_m, np.float32),
     }
 
 

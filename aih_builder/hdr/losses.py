@@ -1,4 +1,4 @@
-"""Losses of the three modules. Source: HDR (ECCV 2022), section 3, in the form of the released classes where they differ."""
+"""Losses of the three modules. Source: HDR (ECCV 2022), section 3; where they differ, the released classes."""
 
 from typing import NamedTuple
 
@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from aih_builder.hands.conventions import KEYPOINT_PARENTS
 from aih_builder.hdr.networks.hdrm import HdrmInput, composite
 from aih_builder.hdr.networks.shpe import STRIDE, ShpeMaps
 from aih_builder.hdr.networks.vgg import VggFeatures
@@ -81,7 +82,7 @@ class ShpeTargets(NamedTuple):
     delta: Tensor  # (B, 21, 3)
     location: Tensor  # (B, 21, 3)
     valid: Tensor  # (B, 21) in {0, 1}
-    delta_valid: Tensor  # the same, and 0 for the wrist
+    delta_valid: Tensor  # the same of joint and parent; 0 for the wrist
 
 
 def shpe_targets(batch: dict[str, Tensor], size_px: int) -> ShpeTargets:
@@ -97,7 +98,7 @@ def shpe_targets(batch: dict[str, Tensor], size_px: int) -> ShpeTargets:
     square = x[:, :, None, :] ** 2 + y[:, :, :, None] ** 2
     heat = torch.exp(-0.5 * square) * (square <= _CUT**2)
     valid = batch["valid"].to(place.dtype) * (heat.amax(dim=(2, 3)) > 0)
-    delta_valid = valid.clone()
+    delta_valid = valid * valid[:, KEYPOINT_PARENTS.clip(0)]
     delta_valid[:, 0] = 0
     return ShpeTargets(heat, batch["delta"], batch["location"], valid, delta_valid)
 

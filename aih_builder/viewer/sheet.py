@@ -2,33 +2,20 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
-import cv2
 import numpy as np
-from numpy.typing import NDArray
 
+from aih_builder.drawing import HAND_COLOURS, draw_masks, draw_skeleton, hatch, magnified, write_text
 from aih_builder.errors import ConfigError
 from aih_builder.files import write_whole
-from aih_builder.hands.conventions import KEYPOINT_NAMES, KEYPOINT_PARENTS
-from aih_builder.imaging import ImageU8, encode_png, to_u8
-from aih_builder.sample import SIDES, Mask, Sample
+from aih_builder.imaging import ImageU8, encode_png
+from aih_builder.sample import SIDES, Sample
 
-HAND_COLOURS = ((255, 140, 60), (80, 160, 255))  # right, left
-FINGER_COLOURS = {
-    "thumb": (255, 80, 80),
-    "index": (255, 210, 60),
-    "middle": (90, 220, 110),
-    "ring": (70, 190, 255),
-    "little": (210, 120, 255),
-}
 TITLES = ("image", "right alone", "left alone", "masks", "joints")
 
 _PAPER, _INK, _FAINT = (24, 24, 28), (235, 235, 235), (150, 150, 158)
 _TILE_PX = 256  # smaller images are magnified towards this by a whole factor
 _GAP_PX, _BLOCK_GAP_PX, _CAPTION_PX, _HEAD_PX, _FOOT_PX = 4, 16, 40, 30, 24
-_SHIFT = 4  # fractional bits of positions, as OpenCV's drawing takes them
-_FONT = cv2.FONT_HERSHEY_SIMPLEX
 _LEGEND = (
     "joints: wrist in the hand's colour, visible ones filled, hidden ones hollow     "
     "masks: the whole hand outlined, what is visible filled, what is hidden hatched"
@@ -70,14 +57,14 @@ def contact_sheet(samples: Sequence[Sample], samples_per_row: int | None = None)
         row, column = divmod(number, per_row)
         y, x = _HEAD_PX + row * (height + _BLOCK_GAP_PX), _BLOCK_GAP_PX + column * (width + _BLOCK_GAP_PX)
         sheet[y : y + height, x : x + width] = block
-    _write(sheet, _LEGEND, (_BLOCK_GAP_PX + 2, sheet.shape[0] - 12), _FAINT)
+    write_text(sheet, _LEGEND, (_BLOCK_GAP_PX + 2, sheet.shape[0] - 12), _FAINT)
     return sheet
 
 
 def sample_block(sample: Sample) -> ImageU8:
     """One sample: the image, the right and the left target, the masks and the joints, with a caption below."""
     tiles = [
-        _magnified(sample.image_rgb)[0],
+        magnified(sample.image_rgb, _zoom(sample.image_rgb)),
         *(target_tile(sample, hand) for hand in (0, 1)),
         masks_tile(sample),
         joints_tile(sample),
@@ -88,7 +75,7 @@ def sample_block(sample: Sample) -> ImageU8:
         x = column * (width + _GAP_PX)
         block[:height, x : x + width] = tile
     for line, (text, colour) in enumerate(zip(caption(sample), (_INK, _FAINT), strict=True)):
-        _write(block, text, (2, height + 16 + 17 * line), colour)
+        write_text(block, text, (2, height + 16 + 17 * line), colour)
     return block
 
 
@@ -109,92 +96,39 @@ def caption(sample: Sample) -> tuple[str, str]:
 
 def joints_tile(sample: Sample) -> ImageU8:
     """The image with both skeletons: visible joints filled, hidden ones hollow, unknown visibility small."""
-    tile, zoom = _magnified(sample.image_rgb)
+    zoom = _zoom(sample.image_rgb)
+    tile = magnified(sample.image_rgb, zoom)
     for hand in np.argsort(-sample.occlusion_rate, kind="stable").tolist():  # the hand in front comes last
         if sample.hand_present[hand]:
-            _draw_skeleton(tile, zoom, sample, hand)
+            seen = sample.joint_visible[hand] if sample.joint_visible_valid[hand] else None
+            draw_skeleton(tile, sample.joints_px[hand], sample.joint2d_valid[hand], seen, hand, zoom)
     return tile
 
 
 def target_tile(sample: Sample, hand: int) -> ImageU8:
     """One hand alone, or a grey hatch where that picture is not known."""
     if sample.target_valid[hand]:
-        return _magnified(sample.target_rgb[hand])[0]
-    tile, _ = _magnified(np.full_like(sample.image_rgb, 70))
-    tile[_hatch(tile.shape[0], tile.shape[1], 1)] = 90
-    _write(tile, "no target", (tile.shape[1] // 2 - 30, tile.shape[0] // 2), _INK)
+        return magnified(sample.target_rgb[hand], _zoom(sample.image_rgb))
+    tile = magnified(np.full_like(sample.image_rgb, 70), _zoom(sample.image_rgb))
+    tile[hatch(tile.shape[0], tile.shape[1], 1)] = 90
+    write_text(tile, "no target", (tile.shape[1] // 2 - 30, tile.shape[0] // 2), _INK)
     return tile
 
 
 def masks_tile(sample: Sample) -> ImageU8:
     """The image in dim grey with each hand's visible part filled, its hidden part hatched and its whole outlined."""
-    image, _ = _magnified(sample.image_rgb)
-    grey = 0.6 * (image.astype(np.float64) @ np.array([0.299, 0.587, 0.114]))
-    canvas = np.repeat(grey[..., None], 3, axis=2)
-    amodal = [_magnified(mask)[0] for mask in sample.amodal_mask]
-    for hand, colour in enumerate(HAND_COLOURS):
-        visible = _magnified(sample.visible_mask[hand])[0]
-        canvas[visible] = 0.5 * canvas[visible] + 0.5 * np.array(colour)
-    for hand, colour in enumerate(HAND_COLOURS):
-        hidden = amodal[hand] & ~_magnified(sample.visible_mask[hand])[0]
-        canvas[hidden & _hatch(hidden.shape[0], hidden.shape[1], 1 - 2 * hand)] = colour
-    tile = to_u8(canvas)
-    for hand, colour in enumerate(HAND_COLOURS):
-        outlines, _ = cv2.findContours(amodal[hand].astype(np.uint8), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
-        cv2.drawContours(tile, outlines, -1, colour, 1)
-    return tile
-
-
-def _draw_skeleton(tile: ImageU8, zoom: int, sample: Sample, hand: int) -> None:
-    known, seen = sample.joint2d_valid[hand], sample.joint_visible[hand]
-    # The centre of pixel 0 lies in the middle of its magnified square. Far points would overflow OpenCV's integers.
-    points_px = np.clip((sample.joints_px[hand] + 0.5) * zoom - 0.5, -1e5, 1e5)
-    spots = np.rint(points_px * 2**_SHIFT).astype(int).tolist()
-    colours = [HAND_COLOURS[hand], *(FINGER_COLOURS[name.rstrip("1234")] for name in KEYPOINT_NAMES[1:])]
-    for joint, parent in enumerate(KEYPOINT_PARENTS.tolist()):
-        if parent >= 0 and known[joint] and known[parent]:
-            cv2.line(tile, spots[parent], spots[joint], (0, 0, 0), 2, cv2.LINE_AA, _SHIFT)
-    for joint, parent in enumerate(KEYPOINT_PARENTS.tolist()):
-        if parent >= 0 and known[joint] and known[parent]:
-            cv2.line(tile, spots[parent], spots[joint], colours[joint], 1, cv2.LINE_AA, _SHIFT)
-    judged = bool(sample.joint_visible_valid[hand])
-    for joint in np.flatnonzero(known).tolist():
-        _draw_joint(tile, spots[joint], colours[joint], judged, bool(seen[joint]))
-
-
-def _draw_joint(tile: ImageU8, spot: list[int], colour: tuple[int, int, int], judged: bool, seen: bool) -> None:
-    """Radii are in 1/16 px, as `spot` is."""
-    if judged and not seen:
-        cv2.circle(tile, spot, 46, (0, 0, 0), -1, cv2.LINE_AA, _SHIFT)
-        cv2.circle(tile, spot, 46, colour, 1, cv2.LINE_AA, _SHIFT)
-        return
-    radius = 42 if judged else 24
-    cv2.circle(tile, spot, radius + 14, (0, 0, 0), -1, cv2.LINE_AA, _SHIFT)
-    cv2.circle(tile, spot, radius, colour, -1, cv2.LINE_AA, _SHIFT)
+    return draw_masks(sample.image_rgb, sample.amodal_mask, sample.visible_mask, _zoom(sample.image_rgb))
 
 
 def _titles(sheet: ImageU8, left: int, width: int) -> None:
     for column, title in enumerate(TITLES):
         colour = HAND_COLOURS[column - 1] if column in (1, 2) else _INK
-        _write(sheet, title, (left + 2 + column * (width + _GAP_PX) // len(TITLES), 20), colour)
+        write_text(sheet, title, (left + 2 + column * (width + _GAP_PX) // len(TITLES), 20), colour)
 
 
-def _magnified(image: NDArray[Any]) -> tuple[NDArray[Any], int]:
-    """A copy with each pixel repeated zoom x zoom times, and the zoom."""
-    zoom = max(1, round(_TILE_PX / image.shape[1]))
-    return np.repeat(np.repeat(image, zoom, axis=0), zoom, axis=1), zoom
-
-
-def _hatch(height: int, width: int, slope: int) -> Mask:
-    """Diagonal stripes (height, width), 2 of 6 pixels wide; slope 1 falls to the left, -1 to the right."""
-    y, x = np.ogrid[:height, :width]
-    return (x + slope * y) % 6 < 2
+def _zoom(image: ImageU8) -> int:
+    return max(1, round(_TILE_PX / image.shape[1]))
 
 
 def _paper(height: int, width: int) -> ImageU8:
     return np.full((height, width, 3), _PAPER, np.uint8)
-
-
-def _write(image: ImageU8, text: str, corner_px: tuple[int, int], colour: tuple[int, int, int]) -> None:
-    ascii_text = text.encode("ascii", "replace").decode()
-    cv2.putText(image, ascii_text, corner_px, _FONT, 0.42, colour, 1, cv2.LINE_AA)

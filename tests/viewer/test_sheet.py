@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from aih_builder import drawing
 from aih_builder.errors import ConfigError, ShardError
 from aih_builder.hands.conventions import KEYPOINT_PARENTS
 from aih_builder.imaging import decode_image
@@ -135,9 +136,9 @@ def test_masks_are_coloured_exactly_where_they_are() -> None:
     coloured = tile.max(axis=2) - tile.min(axis=2) > 10
     outside = ~magnified(sample.amodal_mask[0] | sample.amodal_mask[1])
     assert not coloured[outside].any()
-    for hand, colour in enumerate(sheet.HAND_COLOURS):
+    for hand, colour in enumerate(drawing.HAND_COLOURS):
         visible = cv2.erode(magnified(sample.visible_mask[hand]).astype(np.uint8), np.ones((3, 3))).astype(bool)
-        other_outline = (tile == sheet.HAND_COLOURS[1 - hand]).all(axis=2)
+        other_outline = (tile == drawing.HAND_COLOURS[1 - hand]).all(axis=2)
         expected = 0.5 * 60 + 0.5 * np.array(colour)
         assert np.abs(tile[visible & ~other_outline] - expected).max() <= 1
 
@@ -147,7 +148,7 @@ def test_what_is_hidden_is_hatched_in_the_hands_colour_and_only_there() -> None:
     tile = sheet.masks_tile(sample)
     hidden = magnified(sample.amodal_mask[0] & ~sample.visible_mask[0])
     inside = cv2.erode(hidden.astype(np.uint8), np.ones((3, 3))).astype(bool)
-    hatched = (tile == sheet.HAND_COLOURS[0]).all(axis=2)
+    hatched = (tile == drawing.HAND_COLOURS[0]).all(axis=2)
     assert inside.sum() > 100
     assert 0.2 < hatched[inside].mean() < 0.5
     visible = cv2.erode(magnified(sample.visible_mask[0]).astype(np.uint8), np.ones((3, 3))).astype(bool)
@@ -166,10 +167,10 @@ def test_visible_joints_are_filled_and_hidden_ones_hollow() -> None:
     shown = replace(sample, joints_px=joints, joint2d_valid=lone, joint_visible=seen)
     tile = sheet.joints_tile(shown)
     at = {joint: (int((joints[0, joint, 1] + 0.5) * 4), int((joints[0, joint, 0] + 0.5) * 4)) for joint in (4, 8)}
-    assert tuple(tile[at[4]]) == sheet.FINGER_COLOURS["thumb"]
+    assert tuple(tile[at[4]]) == drawing.FINGER_COLOURS["thumb"]
     assert tile[at[8]].max() < 60
     ring = tile[at[8][0] - 5 : at[8][0] + 5, at[8][1] - 5 : at[8][1] + 5].reshape(-1, 3).astype(int)
-    assert np.abs(ring - sheet.FINGER_COLOURS["index"]).sum(axis=1).min() < 60
+    assert np.abs(ring - drawing.FINGER_COLOURS["index"]).sum(axis=1).min() < 60
 
 
 def test_a_joint_of_unknown_place_is_not_drawn() -> None:

@@ -18,7 +18,7 @@ class TransformerBlock(nn.Module):
         self.mlp = _Mlp(dim, mlp_ratio * dim)
 
     def forward(self, x: Tensor) -> Tensor:
-        size = x.shape[-2:]
+        size = (x.shape[-2], x.shape[-1])
         tokens = x.flatten(2).transpose(1, 2)  # (B, C, H, W) -> (B, H W, C)
         tokens = tokens + self.attention(self.norm1(tokens), size)
         tokens = tokens + self.mlp(self.norm2(tokens), size)

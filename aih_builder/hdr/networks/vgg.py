@@ -15,7 +15,7 @@ class VggFeatures(nn.Module):
     """Picture (B, 3, H, W), ImageNet-normalised -> features after the first three poolings. Frozen."""
 
     def __init__(self, weights: Path) -> None:
-        """`weights` is torchvision's vgg16 file, or any with its keys features.0.weight and so on. Raises AssetError."""
+        """`weights` is torchvision's vgg16 file, or any with its keys (features.0.weight ...). Raises AssetError."""
         super().__init__()
         layers: list[nn.Module] = []
         inward = 3
