@@ -23,6 +23,7 @@ MAX_PSNR_DB = 100.0  # of identical pixels
 _SSIM_SIGMA, _SSIM_RADIUS = 1.5, 5  # a window of 11
 _SSIM_C1, _SSIM_C2 = 0.01**2, 0.03**2
 _LEAST_BONE = 1e-6  # of a predicted hand, which may have collapsed
+_LEAST_SPREAD = 1e-9  # of joints, relative to their distance from the origin: less is rounding
 _DRAWS = 2**21  # group numbers that are held at a time
 
 
@@ -140,14 +141,14 @@ def procrustes_aligned(found: FloatArray, true: FloatArray, valid: NDArray[np.bo
         raise SampleError(
             f"Procrustes: a hand has {count.min()} valid joints, expected at least 3. Leave such hands out."
         )
-    weight = counted[..., None]
-    share = weight / count[..., None, None]
-    found_middle = np.where(weight, found * share, 0.0).sum(axis=-2, keepdims=True)
-    true_middle = np.where(weight, true * share, 0.0).sum(axis=-2, keepdims=True)
+    weight, number = counted[..., None], count[..., None, None]
+    found_middle = np.where(weight, found, 0.0).sum(axis=-2, keepdims=True) / number
+    true_middle = np.where(weight, true, 0.0).sum(axis=-2, keepdims=True) / number
     from_middle = np.where(weight, found - found_middle, 0.0)
     to_middle = np.where(weight, true - true_middle, 0.0)
     spread = (from_middle**2).sum(axis=(-2, -1))
-    if not (spread > 0).all():
+    farthest = np.abs(np.where(weight, found, 0.0)).max(axis=(-2, -1))
+    if not (spread > (_LEAST_SPREAD * farthest) ** 2).all():
         raise SampleError(
             "Procrustes: a hand's valid joints all lie in one point, so no scale can be found. Leave it out."
         )
