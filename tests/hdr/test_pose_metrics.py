@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.spatial.transform import Rotation
 
 from aih_builder.errors import ConfigError, SampleError
 from aih_builder.geometry import random_rotation
@@ -46,6 +47,15 @@ def test_no_alignment_leaves_less_squared_error_than_procrustes(seed: int) -> No
     least = (joint_errors_mm(procrustes_aligned(found, true), true) ** 2).sum()
     for other in (found, with_true_scale(found, true), moved(found, seed)):
         assert least <= (joint_errors_mm(other, true) ** 2).sum() + 1e-6
+
+
+@given(SEEDS)
+def test_procrustes_turns_as_scipy_does(seed: int) -> None:
+    true, found = hands_mm(seed), hands_mm(seed + 1)
+    to, away = true - true.mean(axis=0), found - found.mean(axis=0)
+    turned = Rotation.align_vectors(to, away)[0].apply(away)
+    expected = (turned * to).sum() / (turned**2).sum() * turned + true.mean(axis=0)
+    np.testing.assert_allclose(procrustes_aligned(found, true), expected, atol=1e-6)
 
 
 @given(SEEDS)
