@@ -41,16 +41,14 @@ def test_masks_of_another_type_or_shape_are_refused() -> None:
 @pytest.mark.parametrize("seed", range(4))
 @pytest.mark.parametrize("size_hw", [(40, 56), (7, 13), (64, 64)])
 def test_the_ssim_map_and_psnr_are_torchmetrics(seed: int, size_hw: tuple[int, int]) -> None:
-    import torch
-    from torchmetrics.functional.image import peak_signal_noise_ratio, structural_similarity_index_measure
-
+    torch, theirs = pytest.importorskip("torch"), pytest.importorskip("torchmetrics.functional.image")
     found, true = images(seed, size_hw, noise=4.0 + 20 * seed)
     a, b = (torch.from_numpy(i / 255.0).permute(2, 0, 1)[None] for i in (found, true))
-    mean, full = structural_similarity_index_measure(a, b, data_range=1.0, return_full_image=True)
+    mean, full = theirs.structural_similarity_index_measure(a, b, data_range=1.0, return_full_image=True)
     np.testing.assert_allclose(ssim_map(found, true), full[0].mean(dim=0).numpy(), atol=1e-9)
     error = region_error(found, true)
     assert error.ssim == pytest.approx(float(mean), abs=1e-4)
-    assert error.psnr_db == pytest.approx(float(peak_signal_noise_ratio(a, b, data_range=1.0)), abs=1e-4)
+    assert error.psnr_db == pytest.approx(float(theirs.peak_signal_noise_ratio(a, b, data_range=1.0)), abs=1e-4)
 
 
 def test_an_image_equals_itself_and_its_negative_is_far() -> None:
