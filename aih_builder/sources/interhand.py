@@ -8,7 +8,7 @@ file is read whole, with several times its size in memory; those of the training
 
 import json
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -97,28 +97,26 @@ def read_capture(root: Path, split: Split, *, check_images: bool = False) -> Cap
 
     Raises AssetError where a file is missing, no JSON, not laid out as it should be, or in other units.
     """
-    _check_skeleton(root / "annotations" / "skeleton.txt")
-    parts = {
-        name: _read(root / "annotations" / split / f"InterHand2.6M_{split}_{name}.json")
-        for name in ("data", "camera", "joint_3d", "MANO_NeuralAnnot")
-    }
-    for name in ("camera", "joint_3d", "MANO_NeuralAnnot"):
-        if odd := [capture for capture, content in parts[name].items() if not isinstance(content, dict)]:
-            raise AssetError(f"{root}: {split}'s {name} of capture {odd[0]} is no mapping. Fetch the file again.")
-    if not all(isinstance(parts["data"].get(name), list) for name in ("images", "annotations")):
-        raise AssetError(f"{root}: {split}'s data lacks the lists images and annotations. Fetch release 1.0's again.")
+    check_skeleton(root / "annotations" / "skeleton.txt")
+    parts = read_parts(root, split, ("data", "camera", "joint_3d", "MANO_NeuralAnnot"))
     dropped: Counter[str] = Counter()
-    cameras = dict(_cameras(parts["camera"], dropped))
+    cameras = dict(cameras_of(parts["camera"], dropped))
     images, sequences, ids = _images(parts["data"], cameras, dropped)
     if check_images:
         images = [image for image in images if _has_its_size(root / "images" / split, image, dropped)]
-    human = _human_list(root / "annotations" / split, split)
+    human = human_ids(root, split)
     frames = dict(_frames(parts["MANO_NeuralAnnot"], parts["joint_3d"], sequences, ids, human, dropped))
     stated = {(str(c), str(f)) for c, given in parts["MANO_NeuralAnnot"].items() for f in given}
     dropped["frame: no fit of either hand"] += len(sequences.keys() - frames.keys() - stated)
     if frames and not frames.keys() & sequences.keys():
         raise AssetError(f"{root}: no image of {split} belongs to a frame that has a fit. Fetch its data.json again.")
-    _check_units(root, split, dropped, frames, cameras)
+    if dropped["fit: beyond 20 m"] > len(frames):
+        raise AssetError(
+            f"{root}: most fits of {split} lie more than {FARTHEST_M:.0f} m from the origin. Translations are metres "
+            "in InterHand2.6M's annotations, these look like millimetres: divide them by 1000."
+        )
+    joints = [(f.joints_mm, f.joints_valid) for f in frames.values() if f.joints_mm is not None]
+    check_millimetres(root, split, cameras, joints)
     return Capture(split, frames, cameras, [i for i in images if (i.capture, i.frame) in frames], +dropped)
 
 
@@ -149,6 +147,18 @@ def fit_error_mm(hand: HandModel, frame: Frame, side: int) -> float | None:
     return float(np.sqrt((away_mm**2).sum(axis=1))[frame.joints_valid[side]].mean())
 
 
+def read_parts(root: Path, split: Split, names: tuple[str, ...]) -> dict[str, dict[str, Any]]:
+    """Named annotation files of a split, their outermost layout checked. Raises AssetError."""
+    parts = {name: _read(root / "annotations" / split / f"InterHand2.6M_{split}_{name}.json") for name in names}
+    for name in (name for name in names if name != "data"):
+        if odd := [capture for capture, content in parts[name].items() if not isinstance(content, dict)]:
+            raise AssetError(f"{root}: {split}'s {name} of capture {odd[0]} is no mapping. Fetch the file again.")
+    data = parts.get("data", {"images": [], "annotations": []})
+    if not all(isinstance(data.get(name), list) for name in ("images", "annotations")):
+        raise AssetError(f"{root}: {split}'s data lacks the lists images and annotations. Fetch release 1.0's again.")
+    return parts
+
+
 def _read(path: Path) -> dict[str, Any]:
     try:
         content = json.loads(path.read_bytes())
@@ -164,7 +174,8 @@ def _read(path: Path) -> dict[str, Any]:
     return content
 
 
-def _cameras(content: dict[str, Any], dropped: Counter[str]) -> Iterator[tuple[tuple[str, str], Camera]]:
+def cameras_of(content: dict[str, Any], dropped: Counter[str]) -> Iterator[tuple[tuple[str, str], Camera]]:
+    """Usable cameras of camera.json by capture and name; others are counted."""
     for capture, parts in content.items():
         for name in parts.get("campos") or {}:
             if name in BAD_CAMERAS:
@@ -190,6 +201,32 @@ def _intrinsics(focal: FloatArray, centre: FloatArray) -> FloatArray:
     return np.array([[focal[0], 0.0, centre[0]], [0.0, focal[1], centre[1]], [0.0, 0.0, 1.0]])
 
 
+def image_entry(item: Any, dropped: Counter[str]) -> tuple[int, Image] | None:
+    """Id and image of an entry of data.json's images; None and counted where it is malformed."""
+    try:
+        image = Image(
+            str(item["file_name"]), str(int(item["capture"])), str(item["camera"]), str(int(item["frame_idx"])),
+            int(item["width"]), int(item["height"]),
+        )  # fmt: skip
+        return int(item["id"]), image
+    except (KeyError, OverflowError, TypeError, ValueError):
+        dropped["image: malformed"] += 1
+        return None
+
+
+def is_usable(image: Image, cameras: dict[tuple[str, str], Camera], dropped: Counter[str]) -> bool:
+    """Whether an image is upright and of a good camera; counted where not."""
+    if image.camera in BAD_CAMERAS:
+        dropped["image: camera 400412"] += 1
+    elif image.width >= image.height:
+        dropped["image: landscape"] += 1
+    elif (image.capture, image.camera) not in cameras:
+        dropped["image: camera unknown"] += 1
+    else:
+        return True
+    return False
+
+
 def _images(
     content: dict[str, Any], cameras: dict[tuple[str, str], Camera], dropped: Counter[str]
 ) -> tuple[list[Image], dict[tuple[str, str], str], dict[tuple[str, str], list[int]]]:
@@ -197,23 +234,13 @@ def _images(
     images, sequences = [], {}
     of_image: dict[int, tuple[str, str]] = {}
     for item in content["images"]:
-        try:
-            image = Image(
-                str(item["file_name"]), str(int(item["capture"])), str(item["camera"]), str(int(item["frame_idx"])),
-                int(item["width"]), int(item["height"]),
-            )  # fmt: skip
-            of_image[int(item["id"])] = image.capture, image.frame
-        except (KeyError, OverflowError, TypeError, ValueError):
-            dropped["image: malformed"] += 1
+        entry = image_entry(item, dropped)
+        if entry is None:
             continue
+        number, image = entry
+        of_image[number] = image.capture, image.frame
         sequences[image.capture, image.frame] = str(item.get("seq_name", ""))
-        if image.camera in BAD_CAMERAS:
-            dropped["image: camera 400412"] += 1
-        elif image.width >= image.height:
-            dropped["image: landscape"] += 1
-        elif (image.capture, image.camera) not in cameras:
-            dropped["image: camera unknown"] += 1
-        else:
+        if is_usable(image, cameras, dropped):
             images.append(image)
     ids: dict[tuple[str, str], list[int]] = {}
     for item in content["annotations"]:
@@ -225,9 +252,9 @@ def _images(
     return images, sequences, ids
 
 
-def _human_list(folder: Path, split: str) -> set[int] | None:
-    """Ids of annotations made by people; None where the list is not there."""
-    path = folder / f"aid_human_annot_{split}.txt"
+def human_ids(root: Path, split: Split) -> set[int] | None:
+    """Ids of annotations made by people; None where the list is not there. Raises AssetError."""
+    path = root / "annotations" / split / f"aid_human_annot_{split}.txt"
     if not path.is_file():
         return None
     try:
@@ -252,7 +279,7 @@ def _frames(
             if both == (None, None):
                 dropped["frame: no fit of either hand"] += 1
                 continue
-            joints_mm, valid = _joints(joints.get(capture, {}).get(name))
+            joints_mm, valid = joints_of(joints.get(capture, {}).get(name))
             if joints_mm is None:
                 dropped["joints: missing or malformed"] += 1
             annotation = ""
@@ -280,8 +307,11 @@ def _fit(content: Any, side: str, dropped: Counter[str]) -> Fit | None:
     return fit
 
 
-def _joints(content: Any) -> tuple[FloatArray | None, np.ndarray]:
-    """Joints (2, 21, 3) as keypoints and their validity, of either layout: release 1.0's, or the bare list of 0.0."""
+def joints_of(content: Any) -> tuple[FloatArray | None, np.ndarray]:
+    """Joints (2, 21, 3) as keypoints and their validity, of either layout: release 1.0's, or the bare list of 0.0.
+
+    None where they are missing or malformed.
+    """
     nothing = np.zeros((2, 21), bool)
     try:
         if isinstance(content, dict):
@@ -308,30 +338,20 @@ def _array(content: Any, shape: tuple[int, ...]) -> FloatArray:
     return array
 
 
-def _check_units(
+def check_millimetres(
     root: Path,
-    split: str,
-    dropped: Counter[str],
-    frames: dict[tuple[str, str], Frame],
+    split: Split,
     cameras: dict[tuple[str, str], Camera],
+    joints: Iterable[tuple[FloatArray, np.ndarray]],
 ) -> None:
-    """Metres and millimetres must be where they belong. Raises AssetError."""
-    if dropped["fit: beyond 20 m"] > len(frames):
-        raise AssetError(
-            f"{root}: most fits of {split} lie more than {FARTHEST_M:.0f} m from the origin. Translations are metres "
-            "in InterHand2.6M's annotations, these look like millimetres: divide them by 1000."
-        )
+    """Cameras and the joints (2, 21, 3) of frames, with their validity, must be in millimetres. Raises AssetError."""
     away_mm = [float(np.abs(camera.position_mm).max()) for camera in cameras.values()]
     if away_mm and max(away_mm) < _LEAST_AWAY_MM:
         raise AssetError(
             f"{root}: no camera of {split} is farther than {max(away_mm):.3g} from the origin. campos is millimetres "
             "in InterHand2.6M's annotations, these look like metres: multiply them by 1000."
         )
-    spans_mm = [
-        float(np.ptp(frame.joints_mm[frame.joints_valid], axis=0).max())
-        for frame in frames.values()
-        if frame.joints_mm is not None and frame.joints_valid.sum() > 1
-    ]
+    spans_mm = [float(np.ptp(given_mm[valid], axis=0).max()) for given_mm, valid in joints if valid.sum() > 1]
     if spans_mm and np.median(spans_mm) < _LEAST_SPAN_MM:
         raise AssetError(
             f"{root}: the joints of a frame of {split} span {np.median(spans_mm):.3g}. world_coord is millimetres in "
@@ -339,7 +359,7 @@ def _check_units(
         )
 
 
-def _check_skeleton(path: Path) -> None:
+def check_skeleton(path: Path) -> None:
     """Where skeleton.txt lies there, it must name the joints in the order that is read here. Raises AssetError."""
     if not path.is_file():
         return
