@@ -66,7 +66,7 @@ def table(head: Sequence[Cell], rows: Sequence[Row]) -> str:
     """A table that scrolls by itself where the screen is narrow. A row that is one string is a heading within it."""
     top = "".join(_cell("th", cell) for cell in head)
     body = "".join(
-        f'<tr class="group"><td colspan="{len(head)}">{html.escape(row)}</td></tr>'
+        f'<tr class="group"><td colspan="{len(head)}"><span>{html.escape(row)}</span></td></tr>'
         if isinstance(row, str)
         else "<tr>" + "".join(_cell("td", cell) for cell in row) + "</tr>"
         for row in rows

@@ -6,9 +6,14 @@ from typing import Any, Final
 
 SOURCE: Final = "Meng et al., 3D Interacting Hand Pose Estimation by Hand De-occlusion and Removal, ECCV 2022"
 
+_LIMITS = "they cannot be compared with ours in absolute value; only the order of the rows can."
+
 CAUTION: Final = (
-    "Published figures: InterHand2.6M, larger networks and far more training than here. They cannot be compared with "
-    "ours in absolute value; only the order of the rows can."
+    f"Published figures, of another data set (InterHand2.6M), other networks and another scale of training: {_LIMITS}"
+)
+
+CAUTION_BENCHMARK: Final = (
+    f"Published figures, of other networks, other training data and another scale of training: {_LIMITS}"
 )
 
 InterHandRow = tuple[str, float | None, float | None, float | None, float | None]

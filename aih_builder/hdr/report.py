@@ -15,6 +15,7 @@ from aih_builder.errors import ConfigError
 from aih_builder.hdr.report_parts import (
     PAPER,
     Columns,
+    beside,
     caution,
     count,
     data_and_networks,
@@ -26,7 +27,7 @@ from aih_builder.hdr.report_parts import (
     made_with,
     networks,
     opening,
-    plots,
+    plot,
     word,
 )
 from aih_builder.hdr.report_plots import study_plot
@@ -42,23 +43,27 @@ _STYLE = """
 h1, h2, p, li, dd, figcaption, summary { overflow-wrap: anywhere; }
 h2.part { font-size: 20px; margin: 34px 0 0; }
 h2 + p:empty { display: none; }
+section > p { max-width: 92ch; }
 ul { margin: 6px 0 8px; padding-left: 20px; }
 ul.verdict { font-size: 17px; }
 ul.notes { color: var(--faint); }
 td:first-child, th:first-child { background: var(--card); left: 0; padding-right: 16px; position: sticky; }
 tr.group td { color: var(--faint); font-weight: 600; padding-top: 12px; position: static; white-space: normal; }
+tr.group span { display: inline-block; left: 0; max-width: calc(100vw - 48px); position: sticky; }
+td.lines { line-height: 1.3; padding-bottom: 6px; white-space: pre; }
 td.published, th.published { background: color-mix(in srgb, var(--card), #9aa0aa 14%); font-style: italic;
   padding-left: 10px; padding-right: 10px; }
 td.pass { color: #2f9462; } td.FAIL { color: #d9473f; font-weight: 700; }
 .scroll { margin: 10px 0; }
 .caution { border-left: 3px solid #e8893c; padding-left: 10px; }
-.plots { display: grid; gap: 14px 28px; grid-template-columns: repeat(auto-fit, minmax(min(100%, 400px), 1fr));
+.beside { display: grid; gap: 14px 28px; grid-template-columns: repeat(auto-fit, minmax(min(100%, 400px), 1fr));
   margin: 14px 0; }
+.beside > div { min-width: 0; }
 figure { margin: 0; min-width: 0; }
-.plots figcaption { font-weight: 600; margin-bottom: 4px; }
-.plots svg { max-width: min(100%, 520px); width: 100%; }
+.plot figcaption { font-weight: 600; margin-bottom: 4px; }
+.plot svg { max-width: min(100%, 490px); width: 100%; }
 .example + .example { border-top: 1px solid var(--line); margin-top: 14px; padding-top: 10px; }
-.pictures { display: grid; gap: 10px; grid-template-columns: repeat(auto-fill, minmax(min(46%, 150px), 1fr)); }
+.pictures { display: grid; gap: 10px; grid-template-columns: repeat(auto-fill, minmax(min(30%, 150px), 1fr)); }
 .pictures img { border-radius: 6px; display: block; height: auto; width: 100%; }
 .pictures figcaption { color: var(--faint); font-size: 13px; }
 dl { display: grid; gap: 2px 18px; grid-template-columns: max-content minmax(0, 1fr); margin: 8px 0; }
@@ -71,7 +76,7 @@ details { margin: 8px 0; } summary { color: var(--faint); cursor: pointer; }
 @media (max-width: 600px) {
   body { padding: 16px 10px 40px; }
   section { padding: 14px 12px; }
-  td:first-child, th:first-child { min-width: 104px; white-space: normal; }
+  td:first-child, th:first-child { min-width: 112px; white-space: normal; }
 }
 """
 
@@ -149,34 +154,38 @@ def _rows(study: Figures) -> str:
         return ""
     seeds = list(dict.fromkeys(found["seed"] for row in rows for found in row.get("seeds", [])))
     ours, theirs = _order(rows, "mean_mm"), _order(rows, "paper_mm")
-    per_seed: Columns = {f"seed {s}, mm (interval)": _of_seed(s, "mpjpe_mm", "interval_mm") for s in seeds}
+    per_seed: Columns = {f"seed {s}, mm": _of_seed(s, "mpjpe_mm", "interval_mm") for s in seeds}
     columns: Columns = {
-        "row": word("name"),
+        "variant": word("name"),
         "mean, mm": figure("mean_mm", 2),
         "order": lambda row: ours.get(row["name"], ""),
-        **per_seed,
         f"{PAPER}, mm": figure("paper_mm", 2),
         f"order, {PAPER}": lambda row: theirs.get(row["name"], ""),
+        **per_seed,
     }
-    less: Columns = {f"seed {s}, mm (interval)": _of_seed(s, "less_than_shpe_mm", "less_interval_mm") for s in seeds}
+    less: Columns = {f"seed {s}, mm": _of_seed(s, "less_than_shpe_mm", "less_interval_mm") for s in seeds}
     better = [row for row in rows if any(of_seed(row) for of_seed in less.values())]
-    text = "MPJPE, the mean distance of the joints from the truth; less is better. Order: 1 is the best, among the rows"
-    text += " that the paper has, too."
+    text = (
+        "MPJPE, the mean distance of the joints from the truth, and below it its interval; less is better. Order: 1 is "
+        "the best, among the variants that the paper has, too."
+    )
     if hands := _hands(study):
         text = f"{hands} {text}"
     if study.get("mean_pose_mm") is not None:
         text += f" The mean pose, given for every hand, has {study['mean_pose_mm']:.2f} mm."
-    drawn = [("MPJPE of each seed", study_plot(rows, seeds, "mpjpe_mm", "interval_mm", "MPJPE, mm"))] if seeds else []
+    drawn = (
+        [plot("MPJPE of each seed", study_plot(rows, seeds, "mpjpe_mm", "interval_mm", "MPJPE, mm"))] if seeds else []
+    )
     if better:
-        plot = study_plot(rows, seeds, "less_than_shpe_mm", "less_interval_mm", "less than SHPE only, mm")
-        drawn.append(("How much less than SHPE only", plot))
+        svg = study_plot(rows, seeds, "less_than_shpe_mm", "less_interval_mm", "less than SHPE only, mm")
+        drawn.append(plot("How much less than SHPE only", svg))
     return section(
-        "Rows",
+        "Variants",
         text,
         listing(columns, rows),
         caution() if any(row.get("paper_mm") is not None for row in rows) else "",
+        beside(*drawn),
         listing({"less than SHPE only by": word("name"), **less}, better) if better else "",
-        plots(*drawn),
     )
 
 
@@ -186,7 +195,7 @@ def _of_seed(seed: int, key: str, bounds: str) -> Any:
     def cell(row: Figures) -> str:
         found = next((found for found in row.get("seeds", []) if found["seed"] == seed), {})
         value, between = number(found.get(key), 2), interval(found.get(bounds))
-        return f"{value} ({between})" if value and between else value
+        return "\n".join(filter(None, (value, between)))
 
     return cell
 

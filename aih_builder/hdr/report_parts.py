@@ -7,7 +7,15 @@ from collections.abc import Callable, Sequence
 from itertools import chain
 from typing import Any
 
-from aih_builder.hdr.published import ABLATION_MM, CAUTION, SAME_METHOD, SOURCE, TRAINING_DATA, benchmark_rows
+from aih_builder.hdr.published import (
+    ABLATION_MM,
+    CAUTION,
+    CAUTION_BENCHMARK,
+    SAME_METHOD,
+    SOURCE,
+    TRAINING_DATA,
+    benchmark_rows,
+)
 from aih_builder.hdr.report_plots import (
     masks_plot,
     pck_plot,
@@ -63,7 +71,9 @@ def listing(columns: Columns, rows: Sequence[Figures | str]) -> str:
 
 
 def _styled(column: str, text: str) -> Cell:
-    return (text, "published") if PAPER in column else (text, text) if text in ("pass", "FAIL") else text
+    if PAPER in column:
+        return text, "published"
+    return (text, text) if text in ("pass", "FAIL") else (text, "lines") if "\n" in text else text
 
 
 def figure(key: str, digits: int) -> Callable[[Figures], str]:
@@ -97,10 +107,15 @@ def facts(named: dict[str, str | None]) -> str:
     return f"<dl>{''.join(pairs)}</dl>" if pairs else ""
 
 
-def plots(*drawn: tuple[str, str]) -> str:
-    """Captions and SVGs, beside each other where there is room."""
-    shown = [f"<figure><figcaption>{html.escape(text)}</figcaption>{svg}</figure>" for text, svg in drawn]
-    return f'<div class="plots">{"".join(shown)}</div>' if shown else ""
+def plot(caption: str, svg: str) -> str:
+    """A plot below its caption."""
+    return f'<figure class="plot"><figcaption>{html.escape(caption)}</figcaption>{svg}</figure>'
+
+
+def beside(*content: str) -> str:
+    """Tables and plots beside each other where there is room. Empty ones take none."""
+    shown = "".join(f"<div>{part}</div>" for part in content if part)
+    return f'<div class="beside">{shown}</div>' if shown else ""
 
 
 def folded(title: str, *content: str) -> str:
@@ -108,9 +123,9 @@ def folded(title: str, *content: str) -> str:
     return f"<details><summary>{html.escape(title)}</summary>{''.join(content)}</details>"
 
 
-def caution() -> str:
+def caution(text: str = CAUTION) -> str:
     """What stands below every table that holds published figures."""
-    return f'<p class="caution">† {html.escape(CAUTION)} Source: {html.escape(SOURCE)}.</p>'
+    return f'<p class="caution">† {html.escape(text)} Source: {html.escape(SOURCE)}.</p>'
 
 
 def made_with(page: Figures) -> str:
@@ -154,12 +169,10 @@ def data_and_networks(evaluation: Figures) -> str:
 def _masks(masks: Figures) -> str:
     if not any(masks.values()):
         return ""
-    bins = [
-        {"name": f"hidden: {share_bins([row['from'], row['to']])[0]}", **row} for row in masks.get("by_occlusion", [])
-    ]
+    bins = [{"name": share_bins([row["from"], row["to"]])[0], **row} for row in masks.get("by_occlusion", [])]
     rows = [*([{"name": "all hands", **masks["all"]}] if masks.get("all") else []), *bins]
     columns: Columns = {
-        "hands, by hidden share": word("name"),
+        "hidden share of the hand": word("name"),
         "hands": counted("hands"),
         "amodal IoU": figure("amodal_iou", 3),
         "visible IoU": figure("visible_iou", 3),
@@ -173,9 +186,11 @@ def _masks(masks: Figures) -> str:
     return section(
         "Masks",
         text,
-        listing(columns, rows) if rows else "",
-        listing({"mask": word("name"), "IoU": figure("iou", 3)}, sides) if sides else "",
-        plots(("IoU by the hidden share", masks_plot(masks["by_occlusion"]))) if bins else "",
+        beside(
+            (listing(columns, rows) if rows else "")
+            + (listing({"mask": word("name"), "IoU": figure("iou", 3)}, sides) if sides else ""),
+            plot("IoU by the hidden share", masks_plot(masks["by_occlusion"])) if bins else "",
+        ),
     )
 
 
@@ -205,7 +220,7 @@ def _pose(pose: Figures) -> str:
         "method": word("name"),
         "hands": counted("hands"),
         "MPJPE, mm": figure("mpjpe_mm", 2),
-        "interval": lambda row: interval(row.get("interval_mm")),
+        "interval, mm": lambda row: interval(row.get("interval_mm")),
         "mean bone, mm": figure("mpjpe_mean_bone_mm", 2),
         "PA, mm": figure("pa_mpjpe_mm", 2),
         "AUC": figure("auc", 3),
@@ -221,13 +236,12 @@ def _pose(pose: Figures) -> str:
     if pose.get("mean_pose_mm") is not None:
         text += f" The mean pose, given for every hand, has {pose['mean_pose_mm']:.2f} mm."
     paper = [caution(), _paper_tables()] if any(row["paper"] for row in rows) else []
-    return section("Pose", text, listing(columns, rows) if rows else "", *paper, *_pose_plots(pose))
+    return section("Pose", text, listing(columns, rows) if rows else "", *paper, _pose_plots(pose))
 
 
-def _pose_plots(pose: Figures) -> list[str]:
-    drawn, tables = [], []
+def _pose_plots(pose: Figures) -> str:
+    left, right = "", ""
     if by := pose.get("by_occlusion"):
-        drawn.append(("MPJPE by the hidden share", pose_occlusion_plot(by)))
         rows = [
             {
                 "name": name,
@@ -237,18 +251,17 @@ def _pose_plots(pose: Figures) -> list[str]:
             for k, name in enumerate(share_bins(by["edges"]))
         ]
         names = {f"{name}, mm": figure(name, 2) for name in by["curves"]}
-        tables.append(
-            listing({"hidden share of the hand": word("name"), "hands": counted("hands"), **names}, rows),
-        )
+        left = plot("MPJPE by the hidden share", pose_occlusion_plot(by))
+        left += listing({"hidden share": word("name"), "hands": counted("hands"), **names}, rows)
     if pck := pose.get("pck"):
-        drawn.append(("Joints within a distance", pck_plot(pck)))
         rows = [
             {"name": f"{mm:g} mm", **{c: 100 * v[k] for c, v in pck["curves"].items()}}
             for k, mm in enumerate(pck["thresholds_mm"])
         ]
         names = {f"{name}, %": figure(name, 1) for name in pck["curves"]}
-        tables.append(folded("Joints within a distance, as a table", listing({"within": word("name"), **names}, rows)))
-    return [plots(*drawn), *tables]
+        right = plot("Joints within a distance", pck_plot(pck))
+        right += folded("As a table", listing({"within": word("name"), **names}, rows))
+    return beside(left, right)
 
 
 def _paper_tables() -> str:
@@ -280,7 +293,9 @@ def _benchmark(benchmark: Figures) -> str:
     text = f"{unit}; less is better." if unit else ""
     if benchmark["name"] == "InterHand2.6M":
         text += " SH: single hands, IH: interacting hands, ALL: both. A star: the paper took it from another work."
-    return section(f"Benchmark: {benchmark['name']}", text, table(head, body), caution() if published else "")
+    return section(
+        f"Benchmark: {benchmark['name']}", text, table(head, body), caution(CAUTION_BENCHMARK) if published else ""
+    )
 
 
 def _examples(examples: list[Figures]) -> str:
@@ -314,9 +329,9 @@ def _timing(timing: Figures) -> str:
 
 def _training(training: Figures) -> str:
     drawn = [
-        (_NETWORKS.get(name, name), training_plot(_NETWORKS.get(name, name), found["step"], found["loss"]))
+        plot(_NETWORKS.get(name, name), training_plot(_NETWORKS.get(name, name), found["step"], found["loss"]))
         for name, found in training.items()
         if found.get("step")
     ]
     text = "The loss over the steps. The networks' losses are different sums: compare no curve with another network's."
-    return section("Training", text, plots(*drawn)) if drawn else ""
+    return section("Training", text, beside(*drawn)) if drawn else ""

@@ -19,7 +19,7 @@ Figures = dict[str, Any]
 MOST_POINTS = 300
 """A longer curve is drawn as the means of this many blocks."""
 
-_WIDTH = 5.0  # inches: 480 px
+_WIDTH = 4.5  # inches: 432 px
 _COLOURS = (BLUE, ORANGE, GREEN, VIOLET, RED)
 _MARKS = "osD^v"
 
@@ -109,7 +109,7 @@ def study_plot(rows: Sequence[Figures], seeds: Sequence[int], key: str, interval
     """A dot with its interval per row and seed. `key` and `interval` name the figures of a seed."""
     rows = [row for row in rows if any(key in found for found in row.get("seeds", []))]
     height = 0.9 + len(rows) * max(0.36, 0.17 * len(seeds))
-    axes, drawn = _axes(height + 0.3, f"{label}, by row and seed; the table holds the values.")
+    axes, drawn = _axes(height + 0.3, f"{label}, by variant and seed; the table holds the values.")
     axes.grid(visible=False, axis="y")
     for k, row in enumerate(rows):
         for found in row["seeds"]:
