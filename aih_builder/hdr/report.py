@@ -13,6 +13,7 @@ from typing import Any
 
 from aih_builder.errors import ConfigError
 from aih_builder.hdr.report_parts import (
+    DAGGER,
     PAPER,
     Columns,
     beside,
@@ -50,7 +51,7 @@ ul.notes { color: var(--faint); }
 td:first-child, th:first-child { background: var(--card); left: 0; padding-right: 16px; position: sticky; }
 tr.group td { color: var(--faint); font-weight: 600; padding-top: 12px; position: static; white-space: normal; }
 tr.group span { display: inline-block; left: 0; max-width: calc(100vw - 48px); position: sticky; }
-td.lines { line-height: 1.3; padding-bottom: 6px; white-space: pre; }
+td.lines { line-height: 1.3; padding: 3px 14px 6px 10px; white-space: pre; }
 td.published, th.published { background: color-mix(in srgb, var(--card), #9aa0aa 14%); font-style: italic;
   padding-left: 10px; padding-right: 10px; }
 td.pass { color: #2f9462; } td.FAIL { color: #d9473f; font-weight: 700; }
@@ -61,6 +62,8 @@ td.pass { color: #2f9462; } td.FAIL { color: #d9473f; font-weight: 700; }
 .beside > div { min-width: 0; }
 figure { margin: 0; min-width: 0; }
 .plot figcaption { font-weight: 600; margin-bottom: 4px; }
+/* Letters are drawn in one grey; here they take that of the page. */
+.plot svg [style*='fill: #7b818c'] { fill: var(--faint) !important; }
 .plot svg { max-width: min(100%, 490px); width: 100%; }
 .example + .example { border-top: 1px solid var(--line); margin-top: 14px; padding-top: 10px; }
 .pictures { display: grid; gap: 10px; grid-template-columns: repeat(auto-fill, minmax(min(30%, 150px), 1fr)); }
@@ -76,6 +79,7 @@ details { margin: 8px 0; } summary { color: var(--faint); cursor: pointer; }
 @media (max-width: 600px) {
   body { padding: 16px 10px 40px; }
   section { padding: 14px 12px; }
+  td, th { padding-right: 11px; }
   td:first-child, th:first-child { min-width: 112px; white-space: normal; }
 }
 """
@@ -157,17 +161,17 @@ def _rows(study: Figures) -> str:
     per_seed: Columns = {f"seed {s}, mm": _of_seed(s, "mpjpe_mm", "interval_mm") for s in seeds}
     columns: Columns = {
         "variant": word("name"),
-        "mean, mm": figure("mean_mm", 2),
+        "ours, mm": figure("mean_mm", 2),
         "order": lambda row: ours.get(row["name"], ""),
-        f"{PAPER}, mm": figure("paper_mm", 2),
-        f"order, {PAPER}": lambda row: theirs.get(row["name"], ""),
+        PAPER: figure("paper_mm", 2),
+        f"order {DAGGER}": lambda row: theirs.get(row["name"], ""),
         **per_seed,
     }
     less: Columns = {f"seed {s}, mm": _of_seed(s, "less_than_shpe_mm", "less_interval_mm") for s in seeds}
     better = [row for row in rows if any(of_seed(row) for of_seed in less.values())]
     text = (
-        "MPJPE, the mean distance of the joints from the truth, and below it its interval; less is better. Order: 1 is "
-        "the best, among the variants that the paper has, too."
+        "MPJPE, the mean distance of the joints from the truth; less is better. Ours: the mean of the seeds; each "
+        "seed's interval stands below its value. Order: 1 is the best of the variants that the paper has, too."
     )
     if hands := _hands(study):
         text = f"{hands} {text}"

@@ -19,6 +19,7 @@ from aih_builder.hdr.published import (
 from aih_builder.hdr.report_plots import (
     masks_plot,
     pck_plot,
+    percent,
     pose_occlusion_plot,
     share_bins,
     training_plot,
@@ -28,7 +29,8 @@ from aih_builder.webpage import Cell, Row, number, picture, section, table
 Figures = dict[str, Any]
 Columns = dict[str, Callable[[Figures], str]]
 
-PAPER = "paper †"
+DAGGER = "†"
+PAPER = f"paper {DAGGER}"
 NOTHING = "—"
 _REGIONS = {
     "M_D": "M_D: the part of the hand that the other hand hides, to be filled in",
@@ -71,7 +73,7 @@ def listing(columns: Columns, rows: Sequence[Figures | str]) -> str:
 
 
 def _styled(column: str, text: str) -> Cell:
-    if PAPER in column:
+    if DAGGER in column:
         return text, "published"
     return (text, text) if text in ("pass", "FAIL") else (text, "lines") if "\n" in text else text
 
@@ -172,7 +174,7 @@ def _masks(masks: Figures) -> str:
     bins = [{"name": share_bins([row["from"], row["to"]])[0], **row} for row in masks.get("by_occlusion", [])]
     rows = [*([{"name": "all hands", **masks["all"]}] if masks.get("all") else []), *bins]
     columns: Columns = {
-        "hidden share of the hand": word("name"),
+        "hidden share": word("name"),
         "hands": counted("hands"),
         "amodal IoU": figure("amodal_iou", 3),
         "visible IoU": figure("visible_iou", 3),
@@ -254,9 +256,9 @@ def _pose_plots(pose: Figures) -> str:
         left = plot("MPJPE by the hidden share", pose_occlusion_plot(by))
         left += listing({"hidden share": word("name"), "hands": counted("hands"), **names}, rows)
     if pck := pose.get("pck"):
+        curves = {name: percent(curve) for name, curve in pck["curves"].items()}
         rows = [
-            {"name": f"{mm:g} mm", **{c: 100 * v[k] for c, v in pck["curves"].items()}}
-            for k, mm in enumerate(pck["thresholds_mm"])
+            {"name": f"{mm:g} mm", **{c: v[k] for c, v in curves.items()}} for k, mm in enumerate(pck["thresholds_mm"])
         ]
         names = {f"{name}, %": figure(name, 1) for name in pck["curves"]}
         right = plot("Joints within a distance", pck_plot(pck))
@@ -331,7 +333,7 @@ def _training(training: Figures) -> str:
     drawn = [
         plot(_NETWORKS.get(name, name), training_plot(_NETWORKS.get(name, name), found["step"], found["loss"]))
         for name, found in training.items()
-        if found.get("step")
+        if found.get("step") and found.get("loss")
     ]
     text = "The loss over the steps. The networks' losses are different sums: compare no curve with another network's."
     return section("Training", text, beside(*drawn)) if drawn else ""

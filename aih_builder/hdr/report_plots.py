@@ -77,25 +77,33 @@ def pose_occlusion_plot(by_occlusion: Figures) -> str:
 def pck_plot(pck: Figures) -> str:
     """Share of joints nearer to the truth than a distance."""
     axes, drawn = _axes(3.0, "Share of joints nearer than a distance, by method; the table holds the values.")
-    _lines(axes, {k: [100 * v for v in curve] for k, curve in pck["curves"].items()}, pck["thresholds_mm"])
+    _lines(axes, {name: percent(curve) for name, curve in pck["curves"].items()}, pck["thresholds_mm"])
     axes.set_ylim(0, 102)
     axes.set_xlabel("distance, mm")
     axes.set_ylabel("% of joints")
     return drawn()
 
 
-def training_plot(name: str, steps: Sequence[float], losses: Sequence[float]) -> str:
+def training_plot(name: str, steps: Sequence[float], losses: Sequence[float | None]) -> str:
     """The loss over the steps, in a logarithmic scale where it falls far."""
-    axes, drawn = _axes(2.6, f"Training loss of {name}: from {losses[0]:.4g} to {losses[-1]:.4g}.")
-    x, y = block_means(np.array(steps, float)), block_means(np.array(losses, float))
+    values = np.array(losses, float)
+    known = np.isfinite(values)
+    x, y = block_means(np.array(steps, float)[known]), block_means(values[known])
+    ends = f": from {values[known][0]:.4g} to {values[known][-1]:.4g}." if known.any() else ": not a number."
+    axes, drawn = _axes(2.6, f"Training loss of {name}{ends}")
     axes.plot(x, y, color=BLUE, lw=1.5)
-    if y.min() > 0 and y.max() > 20 * y.min():
+    if known.any() and y.min() > 0 and y.max() > 20 * y.min():
         axes.set_yscale("log")
         axes.yaxis.set_major_formatter("{x:g}")  # names are drawn as they are, so powers would show their dollars
         axes.yaxis.set_minor_formatter(lambda *_: "")
     axes.set_xlabel("step")
     axes.set_ylabel("loss")
     return drawn()
+
+
+def percent(shares: Sequence[float | None]) -> list[float | None]:
+    """Shares as percentages."""
+    return [None if share is None else 100 * share for share in shares]
 
 
 def block_means(values: np.ndarray) -> np.ndarray:
