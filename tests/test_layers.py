@@ -17,6 +17,7 @@ LAYERS = (
     "errors",
     "paths",
     "files",
+    "webpage",
     "parallel",
     "rng",
     "compiled",

@@ -13,7 +13,8 @@ from aih_builder.shards.plan import load_plan
 from aih_builder.shards.reader import open_dataset
 from aih_builder.synth.assets import load_hands
 from aih_builder.viewer.stats import dataset_figures, library_figures
-from aih_builder.viewer.stats_page import require_matplotlib, stats_page
+from aih_builder.viewer.stats_page import stats_page
+from aih_builder.webpage import require_matplotlib
 
 
 def register(app: typer.Typer) -> None:

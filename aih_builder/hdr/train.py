@@ -77,7 +77,7 @@ def train(training: Training, out: Path, *, progress: Progress = _silent) -> Che
             done = step + 1
             last, saves = done == training.steps, done % training.checkpoint_every == 0
             if last or saves or done % training.log_every == 0:
-                watch.note(done, {name: float(term) for name, term in terms.items()}, rate, training)
+                watch.note(done, {name: float(term.detach()) for name, term in terms.items()}, rate, training)
             if last or done % training.validate_every == 0:
                 watch.figures(done, _measured(task, validation, accelerator))
             if last or done % training.pictures_every == 0:

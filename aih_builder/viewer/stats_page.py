@@ -3,55 +3,34 @@
 from __future__ import annotations
 
 import html
-import io
-import json
-from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from aih_builder.errors import ConfigError
+from aih_builder.webpage import (
+    BLUE,
+    FAINT,
+    GREEN,
+    INK,
+    ORANGE,
+    canvas,
+    document,
+    number,
+    plain_text,
+    section,
+    table,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 Figures = dict[str, Any]
 
-_INK, _FAINT, _BLUE, _ORANGE, _GREEN = "#7b818c", "#9aa0aa55", "#4a90d9", "#e8893c", "#4fae7a"
-_STYLE = """
-:root { color-scheme: light dark; --paper: #fbfbfa; --ink: #24272e; --faint: #70757f; --line: #dcdee2; --card: #fff; }
-@media (prefers-color-scheme: dark) {
-  :root { --paper: #17181c; --ink: #e6e7ea; --faint: #989da8; --line: #33363d; --card: #1f2126; }
-}
-body { background: var(--paper); color: var(--ink); font: 15px/1.5 system-ui, sans-serif; margin: 0 auto;
-  max-width: 1120px; padding: 24px 20px 60px; }
-h1 { font-size: 24px; margin: 0 0 4px; }
-h2 { font-size: 17px; margin: 0 0 2px; }
-p { color: var(--faint); margin: 2px 0 10px; }
-section { background: var(--card); border: 1px solid var(--line); border-radius: 10px; margin: 18px 0;
-  padding: 16px 18px; }
-svg { display: block; height: auto; max-width: 100%; }
-table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
-td, th { padding: 3px 14px 3px 0; text-align: right; white-space: nowrap; }
-th { border-bottom: 1px solid var(--line); color: var(--faint); font-weight: 500; }
-td:first-child, th:first-child { text-align: left; }
-.scroll { overflow-x: auto; }
-"""
-
 
 def stats_page(name: str, figures: Figures) -> str:
     """The page as HTML. Raises ConfigError where matplotlib is not installed."""
-    require_matplotlib()
-    import matplotlib
-
-    with matplotlib.rc_context({"text.parse_math": False}):  # names of families are not formulas
+    with plain_text():  # names of families are not formulas
         return _page(name, figures)
-
-
-def require_matplotlib() -> None:
-    """Raises ConfigError where matplotlib is not installed."""
-    if find_spec("matplotlib") is None:
-        raise ConfigError("--out draws plots, which needs matplotlib: pip install 'aih-builder[viewer]'.")
 
 
 def _page(name: str, figures: Figures) -> str:
@@ -65,16 +44,7 @@ def _page(name: str, figures: Figures) -> str:
         parts += [_families(figures), _joints(figures), _nearest(figures), _interaction(figures)]
         parts += [_occlusion(engine, found) for engine, found in figures.get("occlusion", {}).items()]
         parts += [_views(figures["views"])] if figures.get("views", {}).get("directions") else []
-    data = json.dumps(figures).replace("<", "\\u003c")
-    return (
-        '<!doctype html><html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">'
-        f"<title>{html.escape(name)}: statistics</title><style>{_STYLE}</style></head><body>{''.join(parts)}"
-        f'<script type="application/json" id="figures">{data}</script></body></html>\n'
-    )
-
-
-def _section(title: str, text: str, *content: str) -> str:
-    return f"<section><h2>{html.escape(title)}</h2><p>{html.escape(text)}</p>{''.join(content)}</section>"
+    return document(f"{name}: statistics", "".join(parts), figures)
 
 
 def _families(figures: Figures) -> str:
@@ -84,10 +54,10 @@ def _families(figures: Figures) -> str:
             name,
             f"{entry['count']:,}",
             f"{100 * entry['share']:.1f} %",
-            _number(entry.get("effective_rank")),
+            number(entry.get("effective_rank")),
             "" if "contact_share" not in entry else f"{100 * entry['contact_share']:.0f} %",
-            _number(entry.get("penetration_mm", {}).get("median"), 2),
-            _number(entry.get("penetration_mm", {}).get("greatest"), 2),
+            number(entry.get("penetration_mm", {}).get("median"), 2),
+            number(entry.get("penetration_mm", {}).get("greatest"), 2),
             *([_acceptance(figures, name)] if figures.get("acceptance") else []),
         ]
         for name, entry in families.items()
@@ -95,17 +65,17 @@ def _families(figures: Figures) -> str:
     head = ["family", "count", "share", "effective rank", "in contact", "depth, median mm", "greatest mm"]
     head += ["accepted"] if figures.get("acceptance") else []
     names = list(families)[::-1]
-    axes, drawn = _canvas(2, 0.28 * len(names) + 0.7)
-    axes[0].barh(names, [families[n]["count"] for n in names], color=_BLUE)
+    axes, drawn = canvas(2, 0.28 * len(names) + 0.7)
+    axes[0].barh(names, [families[n]["count"] for n in names], color=BLUE)
     axes[0].set_xlabel("count")
-    axes[1].barh(names, [families[n].get("effective_rank", 0) for n in names], color=_GREEN)
+    axes[1].barh(names, [families[n].get("effective_rank", 0) for n in names], color=GREEN)
     axes[1].set_xlabel("effective rank")
     text = (
         "Effective rank: how many directions the poses of a family spread over: exp of the entropy of the "
         "eigenvalues of their covariance, in the space of both hands' finger angles (degrees) and of the left wrist's "
         "turn (degrees) and place (mm) as seen from the right one. In contact: nearer than 2 mm."
     )
-    return _section("Families", text, drawn(), _table(head, rows))
+    return section("Families", text, drawn(), table(head, rows))
 
 
 def _acceptance(figures: Figures, family: str) -> str:
@@ -117,12 +87,12 @@ def _joints(figures: Figures) -> str:
     joints = figures["joints"]
     if not joints:
         return ""
-    (axes,), drawn = _canvas(1, 0.2 * len(joints) + 0.7)
+    (axes,), drawn = canvas(1, 0.2 * len(joints) + 0.7)
     for k, joint in enumerate(reversed(joints)):
-        axes.plot([joint["low"], joint["high"]], [k, k], color=_FAINT, lw=7, solid_capstyle="butt")
-        axes.plot([joint["q01"], joint["q99"]], [k, k], color=_BLUE, lw=4, solid_capstyle="butt")
-        axes.plot([joint["least"], joint["most"]], [k, k], color=_BLUE, lw=1)
-        axes.plot(joint["median"], k, "|", color=_ORANGE, ms=9, mew=2)
+        axes.plot([joint["low"], joint["high"]], [k, k], color=FAINT, lw=7, solid_capstyle="butt")
+        axes.plot([joint["q01"], joint["q99"]], [k, k], color=BLUE, lw=4, solid_capstyle="butt")
+        axes.plot([joint["least"], joint["most"]], [k, k], color=BLUE, lw=1)
+        axes.plot(joint["median"], k, "|", color=ORANGE, ms=9, mew=2)
     axes.set_yticks(range(len(joints)), [f"{j['joint']} {j['axis']}" for j in reversed(joints)], fontsize=8)
     axes.set_xlabel("degrees")
     axes.set_ylim(-1, len(joints))
@@ -132,48 +102,48 @@ def _joints(figures: Figures) -> str:
         f"Grey: the limits. Blue: 1 to 99 % of the poses, thin from least to greatest; orange: the median. On average "
         f"{100 * used:.0f} % of a range is used; {outside} angles lie outside their limits."
     )
-    return _section("Joint ranges used", text, drawn())
+    return section("Joint ranges used", text, drawn())
 
 
 def _nearest(figures: Figures) -> str:
     nearest = figures["nearest_mm"]
     if "to_nearest" not in nearest:
         return ""
-    shown = [("to_nearest", "to the nearest other pose", _BLUE), ("test_to_train", "from test to train", _ORANGE)]
+    shown = [("to_nearest", "to the nearest other pose", BLUE), ("test_to_train", "from test to train", ORANGE)]
     shown = [item for item in shown if item[0] in nearest]
-    axes, drawn = _canvas(len(shown), 2.6)
+    axes, drawn = canvas(len(shown), 2.6)
     for axis, (key, label, colour) in zip(axes, shown, strict=True):
         _histogram(axis, nearest[key], label + ", mm", colour)
         if "cluster_radius" in nearest:
-            axis.axvline(nearest["cluster_radius"], color=_INK, ls="--", lw=1)
+            axis.axvline(nearest["cluster_radius"], color=INK, ls="--", lw=1)
     radius = f" Dashed: the radius of a cluster, {nearest['cluster_radius']} mm." if "cluster_radius" in nearest else ""
     least = f" Least from test to train: {nearest['test_to_train']['least']:.2f} mm." if len(shown) > 1 else ""
     text = f"Root mean square distance of the 42 joints, of {nearest['distinct_poses']:,} different pairs."
     if nearest["pairs"] < nearest["of_pairs"]:
         text += f" Over {nearest['pairs']:,} of {nearest['of_pairs']:,} pairs, evenly spaced, as the ranks."
-    return _section("Nearest neighbours", text + radius + least, drawn())
+    return section("Nearest neighbours", text + radius + least, drawn())
 
 
 def _interaction(figures: Figures) -> str:
     if not figures["penetration_mm"]["count"]:
         return ""
-    axes, drawn = _canvas(2, 2.6)
-    _histogram(axes[0], figures["penetration_mm"], "penetration, mm", _BLUE)
-    _histogram(axes[1], figures["contact_fraction"], "share of vertices in contact", _GREEN)
+    axes, drawn = canvas(2, 2.6)
+    _histogram(axes[0], figures["penetration_mm"], "penetration, mm", BLUE)
+    _histogram(axes[1], figures["contact_fraction"], "share of vertices in contact", GREEN)
     depth = figures["penetration_mm"]
     text = (
         f"{100 * figures['contact_share']:.1f} % of the pairs touch. Depth of the deepest vertex: median "
         f"{depth['median']:.2f}, 99 % {depth['q99']:.2f}, greatest {depth['greatest']:.2f} mm."
     )
-    return _section("Penetration and contact", text, drawn())
+    return section("Penetration and contact", text, drawn())
 
 
 def _occlusion(engine: str, found: Figures) -> str:
     if "target" not in found:
         return ""
-    (axes,), drawn = _canvas(1, 2.8)
+    (axes,), drawn = canvas(1, 2.8)
     labels = [f"{a:g} to {b:g}" for a, b in zip(found["bins"], found["bins"][1:], strict=False)]
-    shown = [("asked", _FAINT), ("target", _BLUE), ("right", _ORANGE), ("left", _GREEN)]
+    shown = [("asked", FAINT), ("target", BLUE), ("right", ORANGE), ("left", GREEN)]
     shown = [(key, colour) for key, colour in shown if key in found]
     width = 0.8 / len(shown)
     for k, (key, colour) in enumerate(shown):
@@ -181,64 +151,28 @@ def _occlusion(engine: str, found: Figures) -> str:
         axes.bar(places, [100 * share for share in found[key]], width, label=key, color=colour)
     axes.set_xticks(range(len(labels)), labels)
     axes.set_ylabel("% of samples")
-    axes.legend(frameon=False, labelcolor=_INK)
+    axes.legend(frameon=False, labelcolor=INK)
     turns = ", ".join(f"{side} {100 * share:.0f} %" for side, share in found["target_side"].items())
     text = f"{found['count']:,} samples of two hands; the target is the {turns} of the time."
-    return _section(f"Occlusion rate, AIH-{engine.capitalize()}", text, drawn())
+    return section(f"Occlusion rate, AIH-{engine.capitalize()}", text, drawn())
 
 
 def _views(views: Figures) -> str:
-    (axes,), drawn = _canvas(1, 3.2)
+    (axes,), drawn = canvas(1, 3.2)
     picture = axes.imshow(views["cells"], origin="lower", extent=(-180, 180, -1, 1), aspect="auto", cmap="viridis")
     axes.set_xlabel("around the hand's z axis, degrees")
     axes.set_ylabel("height")
     bar = axes.figure.colorbar(picture, ax=axes)
-    bar.ax.tick_params(colors=_INK)
+    bar.ax.tick_params(colors=INK)
     bar.outline.set_visible(False)  # pyright: ignore[reportCallIssue]
     text = (
         f"{views['directions']:,} directions from a hand to the camera, in the frame of its root (left hands "
         f"mirrored), in cells of equal area; {100 * views['covered']:.0f} % of the cells are hit."
     )
-    return _section("View directions", text, drawn())
-
-
-def _canvas(columns: int, height: float) -> tuple[list[Axes], Any]:
-    """Axes beside each other, and what gives them as SVG."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(10.4, height), layout="constrained")
-    figure.patch.set_alpha(0)
-    axes = [figure.add_subplot(1, columns, k + 1) for k in range(columns)]
-    for axis in axes:
-        axis.patch.set_alpha(0)
-        axis.tick_params(colors=_INK, labelsize=9)
-        axis.xaxis.label.set_color(_INK)
-        axis.yaxis.label.set_color(_INK)
-        axis.grid(axis="x", color=_FAINT, lw=0.6)
-        axis.set_axisbelow(True)
-        for side, spine in axis.spines.items():
-            spine.set_visible(side == "bottom")
-            spine.set_color(_FAINT)
-
-    def drawn() -> str:
-        text = io.StringIO()
-        figure.savefig(text, format="svg", metadata={"Date": None})
-        return text.getvalue()[text.getvalue().index("<svg") :]
-
-    return axes, drawn
+    return section("View directions", text, drawn())
 
 
 def _histogram(axis: Axes, spread: Figures, label: str, colour: str) -> None:
     edges = np.array(spread["histogram"]["edges"])
     axis.bar(edges[:-1], spread["histogram"]["counts"], np.diff(edges), align="edge", color=colour)
     axis.set_xlabel(label)
-
-
-def _table(head: list[str], rows: list[list[str]]) -> str:
-    top = "".join(f"<th>{html.escape(cell)}</th>" for cell in head)
-    body = "".join("<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in row) + "</tr>" for row in rows)
-    return f'<div class="scroll"><table><tr>{top}</tr>{body}</table></div>'
-
-
-def _number(value: float | None, digits: int = 1) -> str:
-    return "" if value is None else f"{value:.{digits}f}"
