@@ -144,21 +144,23 @@ def blurred(image: ImageU8, sigma_px: float) -> ImageU8:
     return cv2.GaussianBlur(image, (0, 0), sigma_px).astype(np.uint8, copy=False)
 
 
-def warped(image: ImageU8, affine_px: NDArray[np.floating], size_px: int, *, border: str = "black") -> ImageU8:
-    """An image (h, w, C) moved by an affine (2, 3), pixel centres at integers: (size_px, size_px, C), bilinear.
+def warped(
+    image: ImageU8, affine_px: NDArray[np.floating], size_hw: int | tuple[int, int], *, border: str = "black"
+) -> ImageU8:
+    """An image (h, w, C) moved by an affine (2, 3), pixel centres at integers: (height, width, C), bilinear.
 
-    An image that shrinks to less than 2/3 is averaged over what a pixel covers. border is what lies outside: "black"
-    (0) or "reflect".
+    One number as size_hw is a square's side. An image that shrinks to less than 2/3 is averaged over what a pixel
+    covers. border is what lies outside: "black" (0) or "reflect".
     """
+    height, width = (size_hw, size_hw) if isinstance(size_hw, int) else size_hw
     zoom = float(np.sqrt(abs(affine_px[0, 0] * affine_px[1, 1] - affine_px[0, 1] * affine_px[1, 0])))
     finer = max(1, round(1 / zoom))  # samples along a pixel's side
     grid = affine_px * finer
     grid[:, 2] += (finer - 1) / 2
-    side = size_px * finer
     mode = cv2.BORDER_REFLECT_101 if border == "reflect" else cv2.BORDER_CONSTANT
-    moved = cv2.warpAffine(image, grid, (side, side), flags=cv2.INTER_LINEAR, borderMode=mode)
+    moved = cv2.warpAffine(image, grid, (width * finer, height * finer), flags=cv2.INTER_LINEAR, borderMode=mode)
     if finer > 1:
-        moved = cv2.resize(moved, (size_px, size_px), interpolation=cv2.INTER_AREA)
+        moved = cv2.resize(moved, (width, height), interpolation=cv2.INTER_AREA)
     return moved.astype(np.uint8, copy=False)
 
 

@@ -42,6 +42,15 @@ class Manifest(Model):
             )
         return self
 
+    @model_validator(mode="after")
+    def _view_has_a_body(self) -> "Manifest":
+        if self.camera.view is not None and self.pools.poses.source != "library":
+            raise ValueError(
+                f"camera.view counts from the body's axes, which poses of source: {self.pools.poses.source} do not "
+                "have; leave it out, or use source: library"
+            )
+        return self
+
     def to_json(self) -> dict[str, Any]:
         """The resolved manifest: every key, defaults included, plain JSON types."""
         return self.model_dump(mode="json", by_alias=True)

@@ -170,12 +170,29 @@ class Framing(Model):
         return self
 
 
+class ViewRanges(Model):
+    """From where the camera looks, in the body's axes: azimuth 0 is before the person, 90 at its left, 180 behind it;
+    elevation 90 is above; roll is about the optical axis, 0 with the body's up axis upright.
+    """
+
+    azimuth_deg: tuple[Annotated[float, Field(ge=-360, le=360)], Annotated[float, Field(ge=-360, le=360)]]
+    elevation_deg: tuple[Annotated[float, Field(ge=-90, le=90)], Annotated[float, Field(ge=-90, le=90)]]
+    roll_deg: Annotated[float, Field(ge=0, le=180)] = 15.0  # each way
+
+    @model_validator(mode="after")
+    def _ranges_rise(self) -> "ViewRanges":
+        ordered(self.azimuth_deg)
+        ordered(self.elevation_deg)
+        return self
+
+
 class Camera(Model):
     """Pinhole camera. The focal length follows from the distance and the crop."""
 
     distance_m: tuple[Positive, Positive] = (0.35, 0.9)
     off_axis_deg: Annotated[float, Field(ge=0, le=40)] = 12.0
     forearm_clearance_deg: Annotated[float, Field(ge=0, le=80)] = 40.0
+    view: ViewRanges | None = None  # None: from anywhere, however rolled
     framing: Framing = Framing()
     framing_factor: Annotated[float, Field(ge=1, le=8)] = 2.0
     framing_jitter: Annotated[float, Field(ge=0, le=0.5)] = 0.1

@@ -5,13 +5,13 @@ Numpy alone: torch's DataLoader takes an AihDataset and an AihSampler (as batch_
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from aih_builder.errors import ConfigError
 from aih_builder.geometry import FloatArray
-from aih_builder.hands.conventions import KEYPOINT_PARENTS
+from aih_builder.hands.conventions import KEYPOINT_PARENTS, MIRROR
 from aih_builder.hdr.augment import draw_jitter, draw_look, looked_at
 from aih_builder.hdr.crops import (
     NO_JITTER,
@@ -24,7 +24,7 @@ from aih_builder.hdr.crops import (
     square_of_mask,
     turned_joints,
 )
-from aih_builder.hdr.settings import Augment, Data, ModuleName
+from aih_builder.hdr.settings import Augment, ModuleName
 from aih_builder.identity import Split
 from aih_builder.rng import Purpose, sample_rng
 from aih_builder.sample import Array, Sample, hdr_masks
@@ -118,9 +118,22 @@ class AihSampler:
             yield keys
 
 
-def training_data(data: Data, module: ModuleName, split: Split, **options: object) -> AihDataset:
-    """The items of a configuration's dataset."""
-    return AihDataset(data.path, module, split=split, engines=data.engines, **options)  # pyright: ignore[reportArgumentType]
+def pose_statistics(data: AihDataset) -> dict[str, Any]:
+    """What SHPE's readers need of its training hands, as right ones: the mean length of the reference bone in mm, and
+    the mean location (21, 3), the pose to guess without looking.
+    """
+    locations, bones = [], []
+    chosen = np.zeros((len(data.samples), 2), bool)
+    chosen[tuple(np.array(data.items).T)] = True
+    at = 0
+    for arrays in data.samples.small_arrays():
+        joints = arrays["cam_joints_m"]
+        for i, hand in np.argwhere(chosen[at : at + len(joints)]):
+            location, bone_m = scale_free(joints[i, hand].astype(np.float64) * (MIRROR if hand == 1 else 1.0))
+            locations.append(location)
+            bones.append(1000.0 * bone_m)
+        at += len(joints)
+    return {"mean_bone_mm": float(np.mean(bones)), "mean_location": np.mean(locations, axis=0).tolist()}
 
 
 def _items(samples: Dataset, module: ModuleName, engines: tuple[str, ...]) -> list[Item]:

@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader
 from aih_builder.errors import ConfigError, TrainingError
 from aih_builder.files import write_whole
 from aih_builder.hdr.checkpoint import LAST, Checkpoint, load, random_states, restore_random, save
-from aih_builder.hdr.data import AihDataset, AihSampler
+from aih_builder.hdr.data import AihDataset, AihSampler, pose_statistics
 from aih_builder.hdr.optimisers import rate_at, set_rate
 from aih_builder.hdr.settings import Training
 from aih_builder.hdr.tasks import TASKS, Batch, Task
@@ -54,6 +54,7 @@ def train(training: Training, out: Path, *, progress: Progress = _silent) -> Che
     validation = _validation(training)
     torch.manual_seed(training.seed + accelerator.process_index)  # but drop different paths
     about = {"plan_hash": load_plan(training.data.path).plan_hash, "schema": SCHEMA_VERSION, "items": len(data)}
+    about |= pose_statistics(data) if training.module == "shpe" else {}
     checkpoint = _resume(task, training, out, about)
     task.prepare()
     if accelerator.is_main_process:

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from aih_builder.config import Camera
-from aih_builder.geometry import FloatArray
+from aih_builder.geometry import FloatArray, random_rotation
 
 
 class CropJitter(NamedTuple):
@@ -17,6 +17,26 @@ class CropJitter(NamedTuple):
 
     scale: float  # of the crop's side
     shift: FloatArray  # (2,) in units of half the crop's side
+
+
+def draw_view(rng: np.random.Generator, camera: Camera) -> FloatArray:
+    """Rotation (3, 3) from the axes of the poses to those of the camera: uniform over all, or within camera.view.
+
+    With camera.view the poses' axes are the body's: x to its left, y up, z forward.
+    """
+    if camera.view is None:
+        return random_rotation(rng)
+    view = camera.view
+    azimuth = np.deg2rad(rng.uniform(*view.azimuth_deg))
+    low, high = np.sin(np.deg2rad(view.elevation_deg))
+    sine = rng.uniform(low, high)  # uniform over the sphere
+    roll = np.deg2rad(rng.uniform(-view.roll_deg, view.roll_deg))
+    cosine = np.sqrt(1.0 - sine**2)
+    forward = -np.array([np.sin(azimuth) * cosine, sine, np.cos(azimuth) * cosine])
+    right = np.array([np.cos(azimuth), 0.0, -np.sin(azimuth)])  # level
+    down = np.cross(forward, right)
+    c, s = np.cos(roll), np.sin(roll)
+    return np.stack([c * right + s * down, c * down - s * right, forward])
 
 
 def draw_standpoint(rng: np.random.Generator, camera: Camera) -> FloatArray:

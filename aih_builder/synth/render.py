@@ -7,7 +7,7 @@ import numpy as np
 
 from aih_builder.config import Manifest
 from aih_builder.errors import ConfigError, Rejected
-from aih_builder.geometry import FloatArray, project, random_rotation, transform
+from aih_builder.geometry import FloatArray, project, transform
 from aih_builder.hands.model import PosedHand
 from aih_builder.hands.surface import boundary_loop
 from aih_builder.identity import EngineName, Split, name_of
@@ -15,7 +15,7 @@ from aih_builder.imaging import ImageU8
 from aih_builder.rng import Purpose, draw_share, sample_rng
 from aih_builder.sample import MIN_HAND_PIXELS, Sample, mean_luma, occlusion_rates
 from aih_builder.sources.backgrounds import Background
-from aih_builder.sources.cameras import CropJitter, crop_intrinsics, draw_crop_jitter, draw_standpoint
+from aih_builder.sources.cameras import CropJitter, crop_intrinsics, draw_crop_jitter, draw_standpoint, draw_view
 from aih_builder.sources.licences import strictest
 from aih_builder.sources.lights import draw_lights
 from aih_builder.sources.poses import PosePair
@@ -144,7 +144,7 @@ class RenderEngine(Engine):
         joints_m = np.concatenate(shown)
         middle_m = (joints_m.min(axis=0) + joints_m.max(axis=0)) / 2
         for _ in range(VIEWS):
-            rotation = random_rotation(rng)
+            rotation = draw_view(rng, camera)
             shift_m = draw_standpoint(rng, camera) - transform(middle_m, rotation, np.zeros(3))
             jitter = draw_crop_jitter(rng, camera)
             points = [None if h is None else transform(h.vertices_m, rotation, shift_m) for h in hands]
