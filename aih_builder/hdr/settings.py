@@ -1,7 +1,7 @@
 """What is trained, on what and how: the configuration of `aih train`, YAML in, frozen models out."""
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import Field, model_validator
 
@@ -10,6 +10,7 @@ from aih_builder.config.scenes import Fraction, Model, Positive
 from aih_builder.identity import EngineName, Split
 
 ModuleName = Literal["hasm", "hdrm", "shpe"]
+MODULES: tuple[ModuleName, ...] = get_args(ModuleName)
 Count = Annotated[int, Field(strict=True, ge=1)]
 Natural = Annotated[int, Field(strict=True, ge=0)]
 
