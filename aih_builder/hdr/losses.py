@@ -104,24 +104,26 @@ def shpe_targets(batch: dict[str, Tensor], size_px: int) -> ShpeTargets:
 
 
 def shpe_loss(maps: ShpeMaps, targets: ShpeTargets, weights: ShpeLosses) -> Terms:
-    """Heat, delta and location terms; the latter two count where the heat target is.
+    """Heat, delta and location terms; the latter two count where the heat target is. All are per valid joint.
 
-    norm: the Frobenius norm over the batch, divided by the number of valid joints, as released. square: squared errors
-    per valid joint.
+    norm: Frobenius norms over the batch, as released. sum: binary cross-entropy of the heat's logits, whose gradient
+    does not vanish where the sigmoid is flat, and squared errors; summed over cells.
     """
-    heat_error = (torch.sigmoid(maps.heat.float()) - targets.heat) * targets.valid[..., None, None]
+    heat, valid = maps.heat.float(), targets.valid[..., None, None]
     where = targets.heat[:, :, None]
-    delta_error = (maps.delta.float() - targets.delta[..., None, None]) * where
-    location_error = (maps.location.float() - targets.location[..., None, None]) * where
-    errors = {
-        "heat": (weights.heat, heat_error, targets.valid),
-        "delta": (weights.delta, delta_error * targets.delta_valid[..., None, None, None], targets.delta_valid),
-        "location": (weights.location, location_error * targets.valid[..., None, None, None], targets.valid),
+    delta = (maps.delta.float() - targets.delta[..., None, None]) * where * targets.delta_valid[..., None, None, None]
+    location = (maps.location.float() - targets.location[..., None, None]) * where * valid[..., None]
+    if weights.kind == "norm":
+        sums = [
+            torch.sqrt(e.square().sum() + 1e-12)
+            for e in ((torch.sigmoid(heat) - targets.heat) * valid, delta, location)
+        ]
+    else:
+        entropy = F.binary_cross_entropy_with_logits(heat, targets.heat, reduction="none")
+        sums = [(entropy * valid).sum(), delta.square().sum(), location.square().sum()]
+    counts = [targets.valid, targets.delta_valid, targets.valid]
+    names = {"heat": weights.heat, "delta": weights.delta, "location": weights.location}
+    return {
+        name: weight * total / count.sum().clamp(min=1)
+        for (name, weight), total, count in zip(names.items(), sums, counts, strict=True)
     }
-    terms: Terms = {}
-    for name, (weight, error, valid) in errors.items():
-        total = error.square().sum()
-        if weights.kind == "norm":
-            total = torch.sqrt(total + 1e-12)
-        terms[name] = weight * total / valid.sum().clamp(min=1)
-    return terms

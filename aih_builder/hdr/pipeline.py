@@ -117,8 +117,13 @@ class HdrPipeline:
         boxes: x0, y0, x1, y1 in pixels around both hands, one for each image; without, HASM looks for them itself:
         first in the whole image, then around what it found.
         """
-        squares = None if boxes is None else [square_of_box(box) for box in boxes]
+        squares = None if boxes is None else self.squares(boxes)
         return self.hands(images, self.segment(images, squares), switches)
+
+    @staticmethod
+    def squares(boxes: Sequence[Any]) -> list[Square]:
+        """Where HASM looks for boxes x0, y0, x1, y1 around both hands."""
+        return [square_of_box(box) for box in boxes]
 
     def segment(self, images: Sequence[ImageU8], squares: Sequence[Square] | None = None) -> list[HandMasks]:
         """HASM's masks in the images' pixels. squares: where to look; None for itself to find out."""

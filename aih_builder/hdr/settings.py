@@ -69,8 +69,9 @@ class ShpeLosses(Model):
     heat: Annotated[float, Field(ge=0)] = 1.0
     delta: Annotated[float, Field(ge=0)] = 1.0
     location: Annotated[float, Field(ge=0)] = 5.0
-    # norm: Frobenius norms over the batch / valid joints, as released; square: squared errors per valid joint.
-    kind: Literal["norm", "square"] = "norm"
+    # norm: Frobenius norms over the batch / valid joints, as released; sum: cross-entropy of the heat maps and squared
+    # errors, per valid joint.
+    kind: Literal["norm", "sum"] = "norm"
 
 
 class Data(Model):
@@ -92,7 +93,7 @@ class Augment(Model):
     rotation_share: Fraction = 0.6
     flip_share: Fraction = 0.5  # HASM's: swaps the sides. HDRM and SHPE see left hands mirrored, always
     gain: Annotated[float, Field(ge=0, le=0.9)] = 0.2  # of each colour channel, each way
-    brightness: Annotated[float, Field(ge=0, le=0.9)] = 0.2
+    brightness: Annotated[float, Field(ge=0, le=0.9)] = 0.1
     contrast: Annotated[float, Field(ge=0, le=0.9)] = 0.2
     blur_share: Fraction = 0.1
     noise_share: Fraction = 0.1

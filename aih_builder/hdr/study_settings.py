@@ -10,7 +10,6 @@ from aih_builder.config.scenes import Fraction, Model
 from aih_builder.hdr.settings import MODULES, Count, ModuleName, Training, parse_training
 from aih_builder.identity import Split
 
-
 Keys = dict[str, Any]
 
 
