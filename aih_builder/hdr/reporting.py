@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import torch
 
-import aih_builder
 from aih_builder import __version__
 from aih_builder.hdr.checkpoint import Checkpoint
 from aih_builder.hdr.evaluate import ALONE, PICTURE_MASKS, TRUE_PICTURE, WITH_HDR
@@ -107,7 +106,7 @@ def made_with(device: str) -> Figures:
 
 def _commit() -> str | None:
     """Of the checkout that the package lies in; None where it lies in none."""
-    root = Path(aih_builder.__file__).resolve().parent.parent
+    root = Path(__file__).resolve().parents[2]
     if not (root / ".git").exists():
         return None
     run = subprocess.run(["git", "rev-parse", "HEAD"], cwd=root, capture_output=True, text=True, check=False)
