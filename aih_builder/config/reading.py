@@ -19,7 +19,8 @@ class _UniqueKeys(yaml.SafeLoader):
     """YAML, where a key that stands twice in one mapping is an error: the last would win in silence."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
+        merges = "tag:yaml.org,2002:merge"  # `<<`, whose keys may be set anew beside it
+        keys = [self.construct_object(key, deep=True) for key, _ in node.value if key.tag != merges]
         for key in keys:
             if keys.count(key) > 1:
                 raise yaml.YAMLError(f"line {node.start_mark.line + 1}: key '{key}' stands twice")

@@ -65,7 +65,7 @@ def _encoder(net: HasmNet, dims: list[int], depths: list[int], heads: list[int])
     )  # fmt: skip
     if net.weights == "none" or (net.weights == "auto" and net.encoder == "tiny"):
         log.info("HASM: encoder %s starts from scratch", net.encoder)
-        return SegformerModel(config)
+        return _from_scratch(config)
     source = str(net.weights) if isinstance(net.weights, Path) else f"nvidia/mit-{net.encoder}"
     try:
         encoder = SegformerModel.from_pretrained(source, config=config)
@@ -77,8 +77,23 @@ def _encoder(net: HasmNet, dims: list[int], depths: list[int], heads: list[int])
                 "transformers' save_pretrained wrote for this encoder, or set hasm.weights to none."
             ) from error
         log.warning("HASM: no weights %s (%s); encoder %s starts from scratch", source, reason, net.encoder)
-        return SegformerModel(config)
+        return _from_scratch(config)
     log.info("HASM: encoder %s starts from the weights %s", net.encoder, source)
+    return encoder
+
+
+def _from_scratch(config: SegformerConfig) -> SegformerModel:
+    """An encoder whose layers keep the size of what they are given: transformers' weights are of one size, 0.02, which
+    suits wide layers that were trained before; narrow ones hardly learn from there.
+    """
+    encoder = SegformerModel(config)
+    for module in encoder.modules():
+        if isinstance(module, nn.Conv2d):
+            nn.init.normal_(
+                module.weight, std=(2 * module.groups / module.weight[0, 0].numel() / module.out_channels) ** 0.5
+            )
+        elif isinstance(module, nn.Linear):
+            nn.init.trunc_normal_(module.weight, std=module.in_features**-0.5)
     return encoder
 
 
