@@ -18,6 +18,7 @@ from aih_builder.hdr.settings import HasmNet
 
 log = logging.getLogger(__name__)
 
+_BIAS = -2.0  # logit with which masks begin: a hand covers about a tenth of its crop
 HANDS, KINDS = 2, 2  # right, left; amodal, visible
 
 # Dimensions of the four stages, their depths and heads.
@@ -104,5 +105,5 @@ def _conv_bn(inward: int, outward: int) -> nn.Sequential:
 def _branch(inward: int, width: int, dropout: float) -> nn.Sequential:
     classifier = nn.Conv2d(width, 1, 1)
     nn.init.normal_(classifier.weight, std=0.01)
-    nn.init.zeros_(classifier.bias)  # pyright: ignore[reportArgumentType]
+    nn.init.constant_(classifier.bias, _BIAS)  # pyright: ignore[reportArgumentType]
     return nn.Sequential(*_conv_bn(inward, width), nn.Dropout2d(dropout), classifier)

@@ -32,11 +32,14 @@ class _Plan(NamedTuple):
     features: int  # channels of the map that the heads read
     hidden: int  # channels inside a head
     init_std: float  # of convolutions; 0: Kaiming's
+    heat_bias: float  # logit with which heat maps begin
 
 
 _PLANS = {
-    "paper": _Plan(64, (256, 512, 1024), (2, 4, 6), 256, 256, 0.001),
-    "tiny": _Plan(16, (48, 64, 96), (1, 2, 3), 48, 32, 0.0),
+    "paper": _Plan(64, (256, 512, 1024), (2, 4, 6), 256, 256, 0.001, 0.0),
+    "tiny": _Plan(
+        16, (48, 64, 96), (1, 2, 3), 48, 32, 0.0, -5.0
+    ),  # most cells are empty, and few steps should not go into that,
 }
 
 
@@ -59,6 +62,7 @@ class Shpe(nn.Module):
         self.heat = _head(inward, plan.hidden, JOINTS)
         self.delta = _head(inward + JOINTS, plan.hidden, 3 * JOINTS)
         self.location = _head(inward + 4 * JOINTS, plan.hidden, 3 * JOINTS)
+        nn.init.constant_(self.heat[-1].bias, plan.heat_bias)  # pyright: ignore[reportArgumentType]
         if plan.init_std:
             for module in self.modules():
                 if isinstance(module, nn.Conv2d):
