@@ -20,6 +20,8 @@ from aih_builder.errors import (
 if TYPE_CHECKING:
     from aih_builder.config import Manifest
     from aih_builder.hands.model import HandModel
+    from aih_builder.hdr.data import AihDataset, AihSampler
+    from aih_builder.hdr.pipeline import HdrPipeline
     from aih_builder.sample import Sample
     from aih_builder.shards.build import generate
     from aih_builder.shards.reader import open_dataset
@@ -30,11 +32,14 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
+    "AihDataset",
     "AihError",
+    "AihSampler",
     "AssetError",
     "ConfigError",
     "GenerationError",
     "HandModel",
+    "HdrPipeline",
     "Manifest",
     "PoseSource",
     "Rejected",
@@ -50,6 +55,9 @@ __all__ = [
 ]
 
 _LAZY = {
+    "AihDataset": "aih_builder.hdr.data",
+    "AihSampler": "aih_builder.hdr.data",
+    "HdrPipeline": "aih_builder.hdr.pipeline",
     "HandModel": "aih_builder.hands.model",
     "Manifest": "aih_builder.config",
     "PoseSource": "aih_builder.sources.poses",

@@ -20,6 +20,10 @@ PUBLIC = {
     "HandModel",
     "PoseSource",
     "Renderer",
+    # HDR
+    "AihDataset",
+    "AihSampler",
+    "HdrPipeline",
     # errors
     "AihError",
     "AssetError",
