@@ -3,6 +3,7 @@
 import ast
 import sys
 from collections.abc import Iterator, Mapping
+from functools import cache
 from graphlib import TopologicalSorter
 from pathlib import Path
 from typing import NamedTuple
@@ -145,6 +146,7 @@ def modules_on_load(source: str) -> set[str]:
     return {module for module in SOURCES if module in names or any(n.rpartition(".")[0] == module for n in names)}
 
 
+@cache
 def needs_training_libraries(module: str) -> bool:
     """Whether importing a module imports torch or its like, itself or through others."""
     if libraries_on_load(SOURCES[module]) & TRAINING_LIBRARIES:

@@ -107,7 +107,8 @@ def overlay(prediction: "Prediction", image_rgb: ImageU8) -> ImageU8:
     amodal, visible = prediction.masks.amodal, prediction.masks.visible
     scale = np.ones(2)
     if longer > _LONG_PX:
-        size_hw = tuple(max(1, round(side * _LONG_PX / longer)) for side in image_rgb.shape[:2])
+        height, width = (max(1, round(side * _LONG_PX / longer)) for side in image_rgb.shape[:2])
+        size_hw = height, width
         scale = np.array(size_hw[::-1]) / image_rgb.shape[1::-1]
         image_rgb = resize(image_rgb, size_hw)
         amodal, visible = (_resized_masks(masks, size_hw) for masks in (amodal, visible))
@@ -168,8 +169,8 @@ def _rounded(values: np.ndarray, digits: int) -> list[Any]:
     return np.round(np.asarray(values, np.float64), digits).tolist()
 
 
-def _resized_masks(masks: Mask, size_hw: tuple[int, ...]) -> Mask:
-    return np.stack([resize(mask.astype(np.uint8) * 255, (size_hw[0], size_hw[1])) >= 128 for mask in masks])
+def _resized_masks(masks: Mask, size_hw: tuple[int, int]) -> Mask:
+    return np.stack([resize(mask.astype(np.uint8) * 255, size_hw) >= 128 for mask in masks])
 
 
 def _single_tile(prediction: "Prediction", hand: int, side_px: int) -> ImageU8:
