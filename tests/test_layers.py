@@ -140,10 +140,11 @@ def libraries_on_load(source: str) -> set[str]:
 SOURCES = module_sources()
 
 
+@cache
 def modules_on_load(source: str) -> set[str]:
     """Modules of the package that importing this source imports."""
     names = {name for name, _, on_load in imports(ast.parse(source)) if on_load}
-    return {module for module in SOURCES if module in names or any(n.rpartition(".")[0] == module for n in names)}
+    return (names | {name.rpartition(".")[0] for name in names}) & SOURCES.keys()
 
 
 @cache
