@@ -17,6 +17,7 @@ import numpy as np
 
 from aih_builder.drawing import HAND_COLOURS, draw_masks, draw_skeleton, write_text
 from aih_builder.files import remove, write_json, write_whole
+from aih_builder.geometry import FloatArray
 from aih_builder.hands.conventions import KEYPOINT_NAMES
 from aih_builder.imaging import ImageU8, box_of, encode_png, resize
 from aih_builder.sample import SIDES, Mask
@@ -102,7 +103,10 @@ def folder_names(images: Sequence[Path]) -> list[str]:
 
 
 def overlay(prediction: "Prediction", image_rgb: ImageU8) -> ImageU8:
-    """Masks and joints over the image, beside it the single-hand pictures, to look at: 640 to 960 px and more."""
+    """Masks and joints over the image, made about 640 to 960 px long; beside it the single-hand pictures.
+
+    Joints on the hand's visible mask are filled, others hollow.
+    """
     longer = max(image_rgb.shape[:2])
     amodal, visible = prediction.masks.amodal, prediction.masks.visible
     scale = np.ones(2)
@@ -116,7 +120,7 @@ def overlay(prediction: "Prediction", image_rgb: ImageU8) -> ImageU8:
     tile = draw_masks(image_rgb, amodal, visible, zoom)
     for hand in np.flatnonzero(prediction.present).tolist():
         joints_px = (prediction.joints_px[hand] + 0.5) * scale - 0.5
-        draw_skeleton(tile, joints_px, np.ones(21, bool), None, hand, zoom)
+        draw_skeleton(tile, joints_px, np.ones(21, bool), _under(visible[hand], joints_px), hand, zoom)
     side = int(np.clip((tile.shape[0] - _GAP_PX - _BAR_PX) // 2, *_SINGLE_PX))
     column = [_single_tile(prediction, hand, side) for hand in (0, 1)]
     gap = np.full((_GAP_PX, side, 3), _DARK, np.uint8)
@@ -167,6 +171,13 @@ def _hand_json(prediction: "Prediction", hand: int, mean_bone_mm: float | None) 
 
 def _rounded(values: np.ndarray, digits: int) -> list[Any]:
     return np.round(np.asarray(values, np.float64), digits).tolist()
+
+
+def _under(mask: Mask, points_px: FloatArray) -> Mask:
+    """What a mask (H, W) is at points (N, 2); False outside."""
+    inside = ((points_px > -0.5) & (points_px < np.array(mask.shape[::-1]) - 0.5)).all(axis=1)
+    x, y = np.where(inside[:, None], np.rint(points_px), 0).astype(int).T
+    return inside & mask[y, x]
 
 
 def _resized_masks(masks: Mask, size_hw: tuple[int, int]) -> Mask:
