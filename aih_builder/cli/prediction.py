@@ -18,7 +18,7 @@ from aih_builder.imaging import IMAGE_SUFFIXES, ImageU8, read_image
 from aih_builder.sample import SIDES
 
 if TYPE_CHECKING:
-    from aih_builder.hdr.pipeline import HdrPipeline, Prediction, Switches
+    from aih_builder.hdr.pipeline import HandMasks, HdrPipeline, Prediction, Switches
 
 log = logging.getLogger(__name__)
 
@@ -204,14 +204,22 @@ def _read(pictures: Sequence[Picture], failed: list[str]) -> Iterator[tuple[Pict
 def _predicted(
     pipeline: "HdrPipeline", read: Sequence[tuple[Picture, ImageU8]], around: dict[Path, Box], switches: "Switches"
 ) -> "list[Prediction]":
-    """Predictions in the order of the pictures, those with a box sought there."""
+    """Predictions in the order of the pictures, hands sought in its box where it has one. Raises ConfigError
+    where memory is out.
+    """
+    import torch
+
     from aih_builder.hdr.crops import square_of_box
 
     images = [image for _, image in read]
-    masks: list[Any] = [None] * len(read)
-    for boxed in (True, False):
-        rows = [i for i, (picture, _) in enumerate(read) if (picture.path in around) == boxed]
-        squares = [square_of_box(around[read[i][0].path]) for i in rows] if boxed else None
-        for i, found in zip(rows, pipeline.segment([images[i] for i in rows], squares), strict=True):
-            masks[i] = found
-    return pipeline.hands(images, masks, switches)
+    masks: dict[int, HandMasks] = {}
+    try:
+        for boxed in (True, False):
+            rows = [i for i, (picture, _) in enumerate(read) if (picture.path in around) == boxed]
+            squares = [square_of_box(around[read[i][0].path]) for i in rows] if boxed else None
+            masks |= zip(rows, pipeline.segment([images[i] for i in rows], squares), strict=True)
+        return pipeline.hands(images, [masks[i] for i in range(len(read))], switches)
+    except (torch.OutOfMemoryError, MemoryError) as error:
+        raise ConfigError(
+            f"--batch {pipeline.batch}: out of memory on {pipeline.device}. Lower it; what is written is kept."
+        ) from error

@@ -175,7 +175,7 @@ def _rounded(values: np.ndarray, digits: int) -> list[Any]:
 
 def _under(mask: Mask, points_px: FloatArray) -> Mask:
     """What a mask (H, W) is at points (N, 2); False outside."""
-    inside = ((points_px > -0.5) & (points_px < np.array(mask.shape[::-1]) - 0.5)).all(axis=1)
+    inside = np.all((points_px > -0.5) & (points_px < np.array(mask.shape[::-1]) - 0.5), axis=1)
     x, y = np.where(inside[:, None], np.rint(points_px), 0).astype(int).T
     return inside & mask[y, x]
 
