@@ -1,5 +1,6 @@
 """Image codecs and the one place where floats become bytes. All images are RGB; OpenCV's BGR stays in here."""
 
+import contextlib
 from pathlib import Path
 
 import cv2
@@ -17,6 +18,7 @@ DISPLAY_GAMMA = 2.2  # linear light = (sRGB level / 255) ** DISPLAY_GAMMA, in ev
 JPEG_QUALITY = 95
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")  # of the user's pictures
 _MAX_PIXELS = 100_000_000
+_MAX_GRID_PX = 8192  # side of the finer grid on which a shrinking image is sampled
 _REDUCED = {
     1: cv2.IMREAD_COLOR,
     2: cv2.IMREAD_REDUCED_COLOR_2,
@@ -103,19 +105,38 @@ def jpeg_size_hw(path: Path) -> tuple[int, int]:
 
 
 def decode_photo(data: bytes, path: Path, reduce: int = 1) -> ImageU8:
-    """RGB image (H, W, 3) of a file's bytes: 8-bit, upright, grey is repeated, alpha is dropped.
+    """RGB image (H, W, 3) of a file's bytes.
 
-    reduce is 1, 2, 4 or 8: both sides are divided by it, which is faster for JPEG. Raises AssetError.
+    Grey is repeated, alpha is dropped, palettes and CMYK are looked up, EXIF's orientation is applied, of 16 bits the
+    upper 8 are kept. reduce is 1, 2, 4 or 8: both sides are divided by it, which is faster for JPEG. Raises AssetError.
     """
+    _refuse_huge(_stated_size_hw(data), path)  # before the decoder takes memory for it
     try:
         bgr = cv2.imdecode(np.frombuffer(data, np.uint8), _REDUCED[reduce]) if data else None
     except cv2.error as error:
-        raise AssetError(f"{path}: cannot be decoded ({error}). Remove it.") from error
+        raise AssetError(f"{path}: cannot be decoded ({' '.join(str(error).split())}). Remove it.") from error
     if bgr is None:
         raise AssetError(f"{path}: not an image that OpenCV can decode. Remove it or convert it to PNG or JPEG.")
-    if bgr.shape[0] * bgr.shape[1] > _MAX_PIXELS:
-        raise AssetError(f"{path}: {bgr.shape[1]} x {bgr.shape[0]} pixels, expected at most {_MAX_PIXELS}.")
+    _refuse_huge((bgr.shape[0], bgr.shape[1]), path)
     return np.ascontiguousarray(bgr[..., ::-1], dtype=np.uint8)
+
+
+def _stated_size_hw(data: bytes) -> tuple[int, int]:
+    """Height and width that a PNG or JPEG file states; 0 where it does not or is of another kind."""
+    if data[:8] == b"\x89PNG\r\n\x1a\n":
+        return int.from_bytes(data[20:24], "big"), int.from_bytes(data[16:20], "big")
+    if data[:2] == b"\xff\xd8":
+        with contextlib.suppress(ValueError):
+            height, width, _, _ = simplejpeg.decode_jpeg_header(data)
+            return int(height), int(width)
+    return 0, 0
+
+
+def _refuse_huge(size_hw: tuple[int, int], path: Path) -> None:
+    if size_hw[0] * size_hw[1] > _MAX_PIXELS:
+        raise AssetError(
+            f"{path}: {size_hw[1]} x {size_hw[0]} pixels, expected at most {_MAX_PIXELS:,} in all. Make it smaller."
+        )
 
 
 def resize(image: NDArray, size_hw: tuple[int, int]) -> NDArray:
@@ -150,18 +171,33 @@ def warped(
     """An image (h, w, C) moved by an affine (2, 3), pixel centres at integers: (height, width, C), bilinear.
 
     One number as size_hw is a square's side. An image that shrinks to less than 2/3 is averaged over what a pixel
-    covers. border is what lies outside: "black" (0) or "reflect".
+    covers; one that shrinks so much that this takes a grid of over 8192 px is first made smaller as a whole. border is
+    what lies outside: "black" (0) or "reflect".
     """
     height, width = (size_hw, size_hw) if isinstance(size_hw, int) else size_hw
     zoom = float(np.sqrt(abs(affine_px[0, 0] * affine_px[1, 1] - affine_px[0, 1] * affine_px[1, 0])))
     finer = max(1, round(1 / zoom))  # samples along a pixel's side
+    most = max(1, _MAX_GRID_PX // max(height, width))
+    if finer > most:
+        image, affine_px = _smaller(image, affine_px, -(-finer // most))
+        finer = most
     grid = affine_px * finer
     grid[:, 2] += (finer - 1) / 2
     mode = cv2.BORDER_REFLECT_101 if border == "reflect" else cv2.BORDER_CONSTANT
+    image = np.ascontiguousarray(image)  # OpenCV takes no views that run backwards
     moved = cv2.warpAffine(image, grid, (width * finer, height * finer), flags=cv2.INTER_LINEAR, borderMode=mode)
     if finer > 1:
         moved = cv2.resize(moved, (width, height), interpolation=cv2.INTER_AREA)
     return moved.astype(np.uint8, copy=False)
+
+
+def _smaller(image: ImageU8, affine_px: NDArray[np.floating], times: int) -> tuple[ImageU8, NDArray[np.floating]]:
+    """An image with sides divided, a pixel at least, and the affine that moves it as the given one moves the image."""
+    height, width = image.shape[:2]
+    small = resize(image, (max(1, height // times), max(1, width // times)))
+    scale = np.array([width / small.shape[1], height / small.shape[0]])  # x' of the small one: (x' + 1/2) scale - 1/2
+    linear = affine_px[:, :2]
+    return small, np.column_stack([linear * scale, affine_px[:, 2] + linear @ ((scale - 1) / 2)])
 
 
 def recoloured(image: ImageU8, table: ImageU8) -> ImageU8:

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from aih_builder.errors import ConfigError
+from aih_builder.errors import ConfigError, TrainingError
 from aih_builder.geometry import FloatArray
 from aih_builder.hdr.checkpoint import Checkpoint, load
 from aih_builder.hdr.crops import (
@@ -88,10 +88,15 @@ class HdrPipeline:
     ) -> None:  # fmt: skip
         """Checkpoints or their folders. Without hasm only `hands` can be called, without hdrm only with SHPE_ALONE.
 
-        Raises ConfigError where one is missing or of another module, TrainingError where it is damaged.
+        Raises ConfigError where one is missing or of another module, or the device is; TrainingError where it is
+        damaged.
         """
         if device == "auto":
             device = "cuda" if torch.cuda.is_available() else "cpu"
+        elif device.startswith("cuda") and not torch.cuda.is_available():
+            raise ConfigError(f"device {device}: torch finds no CUDA device here. Take cpu or auto.")
+        if batch < 1:
+            raise ConfigError(f"batch {batch}: expected 1 at least.")
         self.device, self.batch = torch.device(device), batch
         self.checkpoints: dict[str, Checkpoint] = {}
         self.hasm = self._network(hasm, "hasm", "hasm", lambda c: Hasm(_without_weights(c)))
@@ -127,6 +132,8 @@ class HdrPipeline:
 
     def segment(self, images: Sequence[ImageU8], squares: Sequence[Square] | None = None) -> list[HandMasks]:
         """HASM's masks in the images' pixels. squares: where to look; None for itself to find out."""
+        for image in images:
+            _require_picture(image)
         if squares is not None:
             return self._segment(images, squares)
         coarse = self._segment(images, [_whole(image) for image in images])
@@ -203,7 +210,13 @@ class HdrPipeline:
             return None
         checkpoint = load(path, module)
         network = build(checkpoint)
-        network.load_state_dict(checkpoint.networks[name])
+        try:
+            network.load_state_dict(checkpoint.networks[name])
+        except (KeyError, RuntimeError) as error:
+            reason = " ".join(str(error).split())[:300]
+            raise TrainingError(
+                f"{path}: its weights are not those of the {name} that it describes ({reason}). Train again."
+            ) from error
         self.checkpoints[module] = checkpoint
         return network.to(self.device).to(memory_format=torch.channels_last).eval()
 
@@ -230,19 +243,25 @@ class _Crop(NamedTuple):
 def consistent(amodal: Mask, visible: Mask) -> HandMasks:
     """Masks (2, H, W) as they can be: a hand is hidden only where it and the other hand are, and not both at once."""
     both = amodal[0] & amodal[1]
-    right = (
-        visible[0] | ~visible[1]
-    )  # where both could be seen, the right one is, unless only the left one is said to be
+    right = visible[0] | ~visible[1]  # where both are, the right one is seen, unless only the left one is said to be
     return HandMasks(amodal=amodal, visible=np.stack([amodal[0] & (~both | right), amodal[1] & (~both | ~right)]))
 
 
 def _masks_in(image: ImageU8, affine_px: FloatArray, share: np.ndarray) -> HandMasks:
     """HASM's shares (2 hands, 2 kinds, S, S) as masks in an image's pixels."""
     levels = np.rint(255 * share.reshape(4, *share.shape[2:])).astype(np.uint8)
-    back = warped(np.ascontiguousarray(np.moveaxis(levels, 0, -1)), inverse_affine(affine_px), image.shape[:2])
-    right_amodal, right_visible, left_amodal, left_visible = np.moveaxis(back, -1, 0).astype(np.int16)
-    amodal = np.stack([right_amodal, left_amodal]) >= 128
-    ahead = right_visible >= left_visible  # the likelier one, where both hands are
+    to_image = inverse_affine(affine_px)
+    # Only where the crop lies: were the whole image drawn, a crop of a few pixels would take a grid without bounds.
+    corners = moved_points(np.array([[-2.0, -2.0], [share.shape[3] + 1.0, share.shape[2] + 1.0]]), to_image)
+    left, top = np.clip(np.floor(corners[0]), 0, image.shape[1::-1]).astype(int).tolist()
+    right, bottom = np.clip(np.ceil(corners[1]) + 1, 0, image.shape[1::-1]).astype(int).tolist()
+    amodal, ahead = np.zeros((2, *image.shape[:2]), bool), np.ones(image.shape[:2], bool)
+    if right > left and bottom > top:
+        to_image[:, 2] -= left, top
+        levels = np.ascontiguousarray(np.moveaxis(levels, 0, -1))
+        back = np.moveaxis(warped(levels, to_image, (bottom - top, right - left)), -1, 0)
+        amodal[:, top:bottom, left:right] = back[[0, 2]] >= 128
+        ahead[top:bottom, left:right] = back[1] >= back[3]  # the likelier one, where both hands are
     return consistent(amodal, np.stack([ahead, ~ahead]))
 
 
@@ -271,6 +290,15 @@ def _whole(image: ImageU8) -> Square:
     """The square around an image, whose middle half is where hands are sought."""
     height, width = image.shape[:2]
     return Square((width - 1) / 2, (height - 1) / 2, float(max(height, width)))
+
+
+def _require_picture(image: ImageU8) -> None:
+    shape = image.shape
+    if image.dtype != np.uint8 or len(shape) != 3 or shape[2] != 3 or not 0 < min(shape[:2]) <= max(shape[:2]) < 2**15:
+        raise ConfigError(
+            f"image: expected uint8 RGB (H, W, 3), sides 1 to 32767 px, got {image.dtype} {shape}. Convert it, or make "
+            "it smaller."
+        )
 
 
 def _without_weights(checkpoint: Checkpoint) -> Any:

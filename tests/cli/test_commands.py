@@ -45,7 +45,7 @@ def test_the_version_is_that_of_the_package() -> None:
 
 
 def test_help_names_every_command_and_each_has_its_own() -> None:
-    names = {"plan", "generate", "index", "status", "validate", "regenerate", "sheet", "info", "hand"}
+    names = {"plan", "generate", "index", "status", "validate", "regenerate", "sheet", "info", "hand", "predict"}
     shown = aih("--help")
     assert shown.exit_code == 0
     assert names <= set(re.findall(r"^\W*(\w+)", shown.output, flags=re.MULTILINE))

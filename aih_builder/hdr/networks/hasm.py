@@ -64,7 +64,9 @@ def _encoder(net: HasmNet, dims: list[int], depths: list[int], heads: list[int])
     config = SegformerConfig(
         hidden_sizes=dims, depths=depths, num_attention_heads=heads, drop_path_rate=net.drop_path
     )  # fmt: skip
-    if net.weights == "none" or (net.weights == "auto" and net.encoder == "tiny"):
+    if net.weights == "none":  # asked for, or a checkpoint's are about to be loaded
+        return SegformerModel(config)
+    if net.weights == "auto" and net.encoder == "tiny":
         log.info("HASM: encoder %s starts from scratch", net.encoder)
         return _from_scratch(config)
     source = str(net.weights) if isinstance(net.weights, Path) else f"nvidia/mit-{net.encoder}"
