@@ -9,15 +9,12 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, get_args
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
 
 import numpy as np
-import torch
-from torch import Tensor
 
-from aih_builder.errors import ConfigError, TrainingError
+from aih_builder.errors import ConfigError
 from aih_builder.geometry import FloatArray
-from aih_builder.hdr.checkpoint import Checkpoint, load
 from aih_builder.hdr.crops import (
     Square,
     crop_affine,
@@ -28,12 +25,12 @@ from aih_builder.hdr.crops import (
     square_of_box,
     square_of_mask,
 )
-from aih_builder.hdr.networks.hasm import Hasm
-from aih_builder.hdr.networks.hdrm import Generator, HdrmInput, composite
-from aih_builder.hdr.networks.shpe import Shpe, read_out
-from aih_builder.hdr.networks.tensors import as_input, as_pictures
+from aih_builder.hdr.settings import ModuleName
 from aih_builder.imaging import ImageU8, warped
 from aih_builder.sample import MIN_HAND_PIXELS, Mask
+
+if TYPE_CHECKING:
+    from aih_builder.hdr.checkpoint import Checkpoint
 
 _GROWN = 4 / 256  # of the crop's side: how far holes are dilated, as in the released demo
 Stage = Literal["hasm", "crops", "hdrm", "shpe"]
@@ -91,23 +88,27 @@ class HdrPipeline:
         Raises ConfigError where one is missing or of another module, or the device is; TrainingError where it is
         damaged.
         """
-        if device == "auto":
-            device = "cuda" if torch.cuda.is_available() else "cpu"
-        elif device.startswith("cuda") and not torch.cuda.is_available():
-            raise ConfigError(f"device {device}: torch finds no CUDA device here. Take cpu or auto.")
+        from aih_builder.hdr.networks.stages import Stages
+
         if batch < 1:
             raise ConfigError(f"batch {batch}: expected 1 at least.")
-        self.device, self.batch = torch.device(device), batch
-        self.checkpoints: dict[str, Checkpoint] = {}
-        self.hasm = self._network(hasm, "hasm", "hasm", lambda c: Hasm(_without_weights(c)))
-        self.hdrm = self._network(hdrm, "hdrm", "generator", lambda c: Generator(c.training.hdrm))
-        self.shpe = self._network(shpe, "shpe", "shpe", lambda c: Shpe(c.training.shpe))
+        self.stages, self.batch = Stages(hasm, hdrm, shpe, device), batch
         sides = {c.training.input_px for c in self.checkpoints.values() if c.module != "hasm"}
         if len(sides) > 1:
             raise ConfigError(f"HDRM and SHPE take crops of different sides, {sorted(sides)} px. Train both with one.")
         self.crop_px = sides.pop()
         self.seconds: dict[Stage, float] = dict.fromkeys(STAGES, 0.0)
         self.images = 0
+
+    @property
+    def checkpoints(self) -> "dict[ModuleName, Checkpoint]":
+        """What the networks were loaded from."""
+        return self.stages.checkpoints
+
+    @property
+    def device(self) -> str:
+        """Where the networks run."""
+        return str(self.stages.device)
 
     @classmethod
     def from_folder(cls, folder: Path | str, **options: Any) -> "HdrPipeline":
@@ -153,12 +154,15 @@ class HdrPipeline:
                      for hand in (0, 1)]  # fmt: skip
         singles, joints = [], []
         for part in _parts(crops, self.batch):
-            given = self._hdrm_input(part, switches)
+            pictures, holes = np.stack([crop.rgb for crop in part]), np.stack([crop.masks for crop in part])
             with self._timed("hdrm"):
-                picture = self._filled(given, switches)
-            with self._timed("shpe"), torch.inference_mode():
-                joints.append([x.float().cpu().numpy() for x in read_out(self.shpe(picture))])  # pyright: ignore
-            singles.append(as_pictures(picture).cpu().numpy())
+                alone = self.stages.alone(
+                    pictures, holes, deocclusion=switches.deocclusion, removal=switches.removal,
+                    grown_px=max(1, round(_GROWN * self.crop_px)),
+                )  # fmt: skip
+            with self._timed("shpe"):
+                joints.append(self.stages.pose(alone))
+            singles.append(self.stages.pictures(alone))
         self.images += len(images)
         single = np.concatenate(singles) if singles else np.empty((0, self.crop_px, self.crop_px, 3), np.uint8)
         crop_px, location, score = (np.concatenate(part) for part in zip(*joints, strict=True)) if joints else [[]] * 3
@@ -173,62 +177,27 @@ class HdrPipeline:
         return {stage: 1000 * seconds / max(self.images, 1) for stage, seconds in self.seconds.items()}
 
     def _segment(self, images: Sequence[ImageU8], squares: Sequence[Square]) -> list[HandMasks]:
-        if self.hasm is None:
+        if not images:
+            return []
+        if "hasm" not in self.checkpoints:
             raise ConfigError("no HASM was given: name its checkpoint, or give masks to `hands`.")
         size_px = self.checkpoints["hasm"].training.input_px
         affines = [crop_affine(square, size_px, mirror=False) for square in squares]
         found: list[HandMasks] = []
         for part in _parts(range(len(images)), self.batch):
-            with self._timed("hasm"), torch.inference_mode():
+            with self._timed("crops"):
                 crops = np.stack([cropped(images[i], affines[i], size_px) for i in part])
-                share = torch.sigmoid(self.hasm(as_input(self._tensor(crops)))).float().cpu().numpy()
+            with self._timed("hasm"):
+                share = self.stages.masks(crops)
             with self._timed("crops"):
                 found += [_masks_in(images[i], affines[i], share[k]) for k, i in enumerate(part)]
         return found
-
-    def _hdrm_input(self, crops: Sequence["_Crop"], switches: Switches) -> HdrmInput:
-        image = as_input(self._tensor(np.stack([crop.rgb for crop in crops])))
-        masks = self._tensor(np.stack([crop.masks for crop in crops])).float()
-        M_D, M_R, M_rv, M_bv = (masks[:, k : k + 1] for k in range(4))
-        if not switches.deocclusion:
-            M_D = torch.zeros_like(M_D)
-        if not switches.removal:
-            M_R = torch.zeros_like(M_R)
-        return HdrmInput(image, M_D, M_R, M_rv, M_bv)
-
-    def _filled(self, given: HdrmInput, switches: Switches) -> Tensor:
-        if not (switches.deocclusion or switches.removal):
-            return given.image
-        if self.hdrm is None:
-            raise ConfigError("no HDRM was given: name its checkpoint, or switch de-occlusion and removal off.")
-        with torch.inference_mode():
-            output = self.hdrm(given).float()
-            return composite(given, output, grown_px=max(1, round(_GROWN * self.crop_px)))
-
-    def _network(self, path: Path | None, module: Any, name: str, build: Any) -> Any:
-        if path is None:
-            return None
-        checkpoint = load(path, module)
-        network = build(checkpoint)
-        try:
-            network.load_state_dict(checkpoint.networks[name])
-        except (KeyError, RuntimeError) as error:
-            reason = " ".join(str(error).split())[:300]
-            raise TrainingError(
-                f"{path}: its weights are not those of the {name} that it describes ({reason}). Train again."
-            ) from error
-        self.checkpoints[module] = checkpoint
-        return network.to(self.device).to(memory_format=torch.channels_last).eval()
-
-    def _tensor(self, array: np.ndarray) -> Tensor:
-        return torch.from_numpy(array).to(self.device)
 
     @contextmanager
     def _timed(self, stage: Stage) -> Iterator[None]:
         started = time.perf_counter()
         yield
-        if self.device.type == "cuda":
-            torch.cuda.synchronize(self.device)
+        self.stages.wait()
         self.seconds[stage] += time.perf_counter() - started
 
 
@@ -266,7 +235,8 @@ def _masks_in(image: ImageU8, affine_px: FloatArray, share: np.ndarray) -> HandM
 
 
 def _hand_crop(image: ImageU8, masks: HandMasks, hand: int, size_px: int) -> _Crop:
-    square = square_of_mask(masks.amodal[hand]) or _whole(image)
+    square = square_of_mask(masks.amodal[hand]) if masks.present[hand] else None
+    square = square or _whole(image)
     affine = crop_affine(square, size_px, mirror=hand == 1)
     own, other = masks.amodal[hand], 1 - hand
     M_D = own & ~masks.visible[hand]
@@ -299,10 +269,6 @@ def _require_picture(image: ImageU8) -> None:
             f"image: expected uint8 RGB (H, W, 3), sides 1 to 32767 px, got {image.dtype} {shape}. Convert it, or make "
             "it smaller."
         )
-
-
-def _without_weights(checkpoint: Checkpoint) -> Any:
-    return checkpoint.training.hasm.model_copy(update={"weights": "none"})
 
 
 def _parts(items: Sequence[Any], size: int) -> Iterator[Sequence[Any]]:

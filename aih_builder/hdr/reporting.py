@@ -15,6 +15,7 @@ from aih_builder.hdr.checkpoint import Checkpoint
 from aih_builder.hdr.evaluate import ALONE, PICTURE_MASKS, TRUE_PICTURE, WITH_HDR
 from aih_builder.hdr.pipeline import HdrPipeline
 from aih_builder.hdr.scores import Hands, gain_figures, image_figures, mask_figures, mean_pose_mm, pose_figures
+from aih_builder.hdr.settings import ModuleName
 from aih_builder.shards.plan import load_plan
 from aih_builder.shards.reader import Dataset
 
@@ -61,7 +62,7 @@ def subset_of(least_occlusion: float) -> str:
     return f"held-out hands hidden by more than {100 * least_occlusion:.0f} %" if least_occlusion else "all hands"
 
 
-def network_figures(checkpoints: Mapping[str, Checkpoint]) -> dict[str, Figures]:
+def network_figures(checkpoints: Mapping[ModuleName, Checkpoint]) -> dict[str, Figures]:
     """Size, parameters and steps of each module's network."""
     found = {}
     for module, checkpoint in checkpoints.items():
@@ -81,7 +82,7 @@ def network_figures(checkpoints: Mapping[str, Checkpoint]) -> dict[str, Figures]
 _BUFFERS = ("running_mean", "running_var", "num_batches_tracked")
 
 
-def training_figures(checkpoints: Mapping[str, Checkpoint]) -> dict[str, Figures]:
+def training_figures(checkpoints: Mapping[ModuleName, Checkpoint]) -> dict[str, Figures]:
     """The loss over the steps, by module."""
     found = {}
     for module, checkpoint in checkpoints.items():

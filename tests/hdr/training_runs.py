@@ -6,12 +6,12 @@ from typing import Any
 from aih_builder.hdr.settings import Training, parse_training
 
 
-def small_training(module: str, data: Path, **changes: Any) -> Training:
+def small_training(module: str, dataset: Path, **changes: Any) -> Training:
     """Tiny networks at 64 px on a small dataset, in this process; top-level keys replaced."""
     content: dict[str, Any] = {
         "schema": 1,
         "module": module,
-        "data": {"path": str(data), "validation": None},
+        "data": {"path": str(dataset), "validation": None},
         "input_px": 64,
         "hasm": {"encoder": "tiny", "head_width": 16},
         "hdrm": {"size": "tiny"},
@@ -25,4 +25,4 @@ def small_training(module: str, data: Path, **changes: Any) -> Training:
         "workers": 0,
         "log_every": 1,
     }
-    return parse_training(content | changes, where=module, folder=data.parent)
+    return parse_training(content | changes, where=module, folder=dataset.parent)
