@@ -11,8 +11,8 @@ from hypothesis.extra.numpy import arrays
 
 from aih_builder.errors import ConfigError, TrainingError
 from aih_builder.geometry import FloatArray
-from aih_builder.hdr import pipeline as room
 from aih_builder.hdr.crops import crop_affine, moved_points, square_of_box, square_of_mask
+from aih_builder.hdr.networks import stages as room
 from aih_builder.hdr.networks.shpe import ShpeJoints
 from aih_builder.hdr.pipeline import SHPE_ALONE, STAGES, HandMasks, HdrPipeline, Prediction, Switches, consistent
 from tests.hdr_models import (

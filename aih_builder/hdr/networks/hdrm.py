@@ -45,7 +45,7 @@ _PLANS = {
         {"encoder 3": _WIDE, "encoder 5": _DEEP, "decoder 5": _DEEP, "decoder 3": _WIDE},
     ),
     "tiny": _Plan(
-        (16, 32, 64, 96, 96, 96), (16, 32, 64, 96), True,
+        (12, 24, 48, 96, 96, 96), (12, 24, 48, 64), True,
         {"encoder 3": _Block(2, 2, 2), "encoder 5": _Block(4, 2, 1),
          "decoder 5": _Block(4, 2, 1), "decoder 3": _Block(2, 2, 4)},
     ),

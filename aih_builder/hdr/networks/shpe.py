@@ -37,9 +37,8 @@ class _Plan(NamedTuple):
 
 _PLANS = {
     "paper": _Plan(64, (256, 512, 1024), (2, 4, 6), 256, 256, 0.001, 0.0),
-    "tiny": _Plan(
-        16, (48, 64, 96), (1, 2, 3), 48, 32, 0.0, -5.0
-    ),  # most cells are empty, and few steps should not go into that,
+    # Most cells of a heat map are empty: few steps should not go into learning that.
+    "tiny": _Plan(12, (32, 48, 64), (1, 2, 3), 32, 24, 0.0, -5.0),
 }
 
 
