@@ -30,6 +30,7 @@ _ENCODERS: dict[str, tuple[list[int], list[int], list[int]]] = {
     "b4": ([64, 128, 320, 512], [3, 8, 27, 3], [1, 2, 5, 8]),
     "b5": ([64, 128, 320, 512], [3, 6, 40, 3], [1, 2, 5, 8]),
 }
+_HEADS = ("classifier.", "decode_head.")  # of models that published files hold beside the encoder
 
 
 class Hasm(nn.Module):
@@ -68,7 +69,7 @@ def _encoder(net: HasmNet, dims: list[int], depths: list[int], heads: list[int])
         return SegformerModel(config)
     source = str(net.weights) if isinstance(net.weights, Path) else f"nvidia/mit-{net.encoder}"
     try:
-        encoder = SegformerModel.from_pretrained(source, config=config)
+        encoder = _loaded(source, config, local=isinstance(net.weights, Path))
     except (OSError, ValueError, RuntimeError) as error:
         reason = " ".join(str(error).split())[:300]
         if net.weights != "auto":
@@ -79,6 +80,22 @@ def _encoder(net: HasmNet, dims: list[int], depths: list[int], heads: list[int])
         log.warning("HASM: no weights %s (%s); encoder %s starts from scratch", source, reason, net.encoder)
         return SegformerModel(config)
     log.info("HASM: encoder %s starts from the weights %s", net.encoder, source)
+    return encoder
+
+
+def _loaded(source: str, config: SegformerConfig, local: bool) -> SegformerModel:
+    """The encoder with all of its weights; transformers itself would draw what a file lacks and pass over the rest."""
+    from safetensors import SafetensorError  # comes with transformers
+
+    try:
+        encoder, report = SegformerModel.from_pretrained(
+            source, config=config, local_files_only=local, output_loading_info=True
+        )
+    except SafetensorError as error:
+        raise ValueError(f"damaged: {error}") from error
+    surplus = [key for key in report["unexpected_keys"] if not key.startswith(_HEADS)]
+    if report["missing_keys"] or surplus:
+        raise ValueError(f"{len(report['missing_keys'])} tensors are missing, {len(surplus)} have no place")
     return encoder
 
 
