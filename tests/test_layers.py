@@ -3,6 +3,7 @@
 import ast
 import sys
 from collections.abc import Iterator, Mapping
+from functools import cache
 from graphlib import TopologicalSorter
 from pathlib import Path
 from typing import NamedTuple
@@ -139,12 +140,14 @@ def libraries_on_load(source: str) -> set[str]:
 SOURCES = module_sources()
 
 
+@cache
 def modules_on_load(source: str) -> set[str]:
     """Modules of the package that importing this source imports."""
     names = {name for name, _, on_load in imports(ast.parse(source)) if on_load}
-    return {module for module in SOURCES if module in names or any(n.rpartition(".")[0] == module for n in names)}
+    return (names | {name.rpartition(".")[0] for name in names}) & SOURCES.keys()
 
 
+@cache
 def needs_training_libraries(module: str) -> bool:
     """Whether importing a module imports torch or its like, itself or through others."""
     if libraries_on_load(SOURCES[module]) & TRAINING_LIBRARIES:
