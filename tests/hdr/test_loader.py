@@ -170,7 +170,7 @@ def test_hasms_masks_are_right_before_left_amodal_before_visible_and_lie_inside(
         assert hand == -1
         present = data.samples[index].hand_present
         item = data[i]
-        amodal, visible = item["masks"][:, 0], item["masks"][:, 1]
+        amodal, visible = item["masks"].swapaxes(0, 1)
         assert not (visible & ~amodal).any()
         assert amodal.any(axis=(1, 2))[present].all()
         assert not (item["masks"] & ~item["inside"]).any()

@@ -88,7 +88,7 @@ def _loaded(source: str, config: SegformerConfig, local: bool) -> SegformerModel
     from safetensors import SafetensorError  # comes with transformers
 
     try:
-        encoder, report = SegformerModel.from_pretrained(
+        encoder, report = SegformerModel.from_pretrained(  # pyright: ignore[reportGeneralTypeIssues]
             source, config=config, local_files_only=local, output_loading_info=True
         )
     except SafetensorError as error:

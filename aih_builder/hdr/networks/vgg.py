@@ -52,11 +52,13 @@ def _read(path: Path, wanted: dict[str, Tensor]) -> dict[str, Tensor]:
     except Exception as error:  # torch.load raises of every kind on what is no weight file
         raise AssetError(f"{path}: not a weight file that torch can load ({error}). Fetch it again.") from error
     content = content if isinstance(content, dict) else {}
-    found = {key: content.get(f"features.{key}") for key in wanted}
+    found: dict[str, Tensor] = {}
     for key, value in wanted.items():
-        if not isinstance(found[key], Tensor) or found[key].shape != value.shape:
+        tensor = content.get(f"features.{key}")
+        if not isinstance(tensor, Tensor) or tensor.shape != value.shape:
             raise AssetError(
                 f"{path}: holds no features.{key} of shape {tuple(value.shape)}. Expected a file with the keys of "
                 "torchvision's vgg16."
             )
+        found[key] = tensor
     return found
