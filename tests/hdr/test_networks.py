@@ -11,6 +11,7 @@ from aih_builder.hdr.networks.shpe import Shpe
 from aih_builder.hdr.networks.tensors import as_input, as_pictures
 from aih_builder.hdr.settings import HasmNet, HdrmNet, ShpeNet
 
+PARTS = ("encoders", "decoders")
 TINY_HASM = HasmNet(encoder="tiny", weights="none", head_width=32, drop_path=0, dropout=0)
 
 
@@ -51,15 +52,11 @@ def test_the_released_sizes_have_the_published_numbers_of_parameters() -> None:
 
 
 def test_the_released_generators_levels_have_the_published_widths_and_kernels() -> None:
-    generator = Generator(HdrmNet())
-    convs = [part.conv for part in generator.encoders]  # pyright: ignore[reportGeneralTypeIssues]
-    assert [c.weight.shape[:3] for c in convs] == [
-        (64, 8, 7), (128, 64, 5), (256, 128, 5), (512, 256, 3), *[(512, 512, 3)] * 4,
-    ]  # fmt: skip
-    decoders = [part.conv.weight.shape[:3] for part in generator.decoders]  # pyright: ignore
-    assert decoders == [
-        (3, 72, 3), (64, 192, 3), (128, 384, 3), (256, 768, 3), *[(512, 1024, 3)] * 4,
-    ]  # fmt: skip
+    weights = Generator(HdrmNet()).state_dict()
+    encoders, decoders = ([weights[f"{part}.{k}.conv.weight"].shape[:3] for k in range(8)] for part in PARTS)
+    assert encoders == [(64, 8, 7), (128, 64, 5), (256, 128, 5), (512, 256, 3), *[(512, 512, 3)] * 4]
+    assert decoders == [(3, 72, 3), (64, 192, 3), (128, 384, 3), (256, 768, 3), *[(512, 1024, 3)] * 4]
+    assert [key for key in weights if key.endswith("coders.0.bias")] == ["decoders.0.bias"]
 
 
 @pytest.mark.parametrize(("size", "px"), [("tiny", 64), pytest.param("paper", 256, marks=pytest.mark.slow)])
@@ -118,6 +115,22 @@ def test_hasms_branches_are_right_amodal_right_visible_left_amodal_left_visible(
         nn.init.constant_(last.bias, float(k))
     found = network(torch.randn(1, 3, 64, 64))[0]
     assert torch.allclose(found, torch.tensor([[0.0, 1.0], [2.0, 3.0]])[..., None, None].expand(2, 2, 64, 64))
+
+
+def test_shpes_heads_see_features_and_coordinates_x_before_y_and_what_earlier_heads_found() -> None:
+    torch.manual_seed(0)
+    network = Shpe(ShpeNet(size="tiny")).eval()
+    seen: list[Tensor] = []
+    for head in (network.heat, network.delta, network.location):
+        head.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    maps = network(torch.randn(1, 3, 64, 64))
+    features = [x.shape[1] for x in seen]
+    assert [n - features[0] for n in features] == [0, 21, 21 + 63]
+    ramp = torch.linspace(-1, 1, 16).expand(16, 16)
+    assert torch.equal(seen[0][0, -2], ramp)
+    assert torch.equal(seen[0][0, -1], ramp.T)
+    assert torch.equal(seen[1], torch.cat([seen[0], torch.sigmoid(maps.heat)], dim=1))
+    assert torch.equal(seen[2], torch.cat([seen[1], maps.delta.flatten(1, 2)], dim=1))
 
 
 def test_a_transformer_block_is_plain_attention_and_a_plain_mlp() -> None:
