@@ -56,6 +56,7 @@ def at(path: str, value: object) -> Callable[[dict[str, Any]], None]:
     return change
 
 
+VIEW = {"azimuth_deg": [-60, 60], "elevation_deg": [-10, 40]}
 REFUSED = {
     "unknown key": (at("image_size", 256), "unknown key 'image_size'; did you mean 'image_size_px'"),
     "unknown key below": (at("camera.distance", [1, 2]), "unknown key 'camera.distance'; did you mean 'distance_m'"),
@@ -88,6 +89,9 @@ REFUSED = {
     ),
     "a range that falls": (at("streams.sync", {"count": {}, "occlusion": {"range": [0.5, 0.1]}}), "lowest 0.5 exceeds"),
     "two banks": (at("pools.bank", {"path": "b.h5", "build": {}}), "build and path exclude each other"),
+    "a view that falls": (at("camera.view", VIEW | {"azimuth_deg": [30, -30]}), "lowest 30.0 exceeds highest -30.0"),
+    "a view from over the zenith": (at("camera.view", VIEW | {"elevation_deg": [0, 91]}), "elevation_deg.1"),
+    "half a view": (at("camera.view", {"azimuth_deg": [0, 30]}), "key 'camera.view.elevation_deg' is missing"),
     "no bank": (at("pools.bank", {"build": None}), "name build or path"),
 }
 
@@ -99,6 +103,20 @@ def test_a_bad_manifest_is_refused_naming_file_and_key(what: str) -> None:
     change(content)
     with pytest.raises(ConfigError, match=f"^it.yaml: .*{message}"):
         parse(content)
+
+
+@pytest.mark.parametrize("source", ["anatomical", "interhand", "parameters"])
+def test_a_view_counts_from_a_body_which_only_poses_of_the_library_have(source: str) -> None:
+    content = small_content()
+    content["camera"]["view"] = VIEW
+    found = parse(content).camera.view
+    assert found is not None
+    assert (found.azimuth_deg, found.elevation_deg, found.roll_deg) == ((-60, 60), (-10, 40), 15)
+    content["pools"]["poses"] = {"source": source} | ({} if source == "anatomical" else {"path": "poses"})
+    with pytest.raises(ConfigError, match=rf"^it\.yaml: .*camera\.view .* source: {source} "):
+        parse(content)
+    content["camera"]["view"] = None
+    assert parse(content).camera.view is None
 
 
 def test_every_mistake_is_named_at_once() -> None:

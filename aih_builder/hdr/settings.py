@@ -14,6 +14,8 @@ MODULES: tuple[ModuleName, ...] = get_args(ModuleName)
 Count = Annotated[int, Field(strict=True, ge=1)]
 Natural = Annotated[int, Field(strict=True, ge=0)]
 
+_HDRM_MULTIPLES = {"paper": 256, "tiny": 64}  # its levels each halve the crop's side
+
 
 class HasmNet(Model):
     """HASM: a SegFormer encoder and the all-MLP head with four fusion branches."""
@@ -152,6 +154,9 @@ class Training(Model):
     def _form_fits(self) -> "Training":
         if self.precision == "float16" and self.device == "cpu":
             raise ValueError("precision: float16 needs a GPU; on the CPU use float32 or bfloat16")
+        step = _HDRM_MULTIPLES[self.hdrm.size]
+        if self.module == "hdrm" and self.input_px % step:
+            raise ValueError(f"input_px: HDRM of size {self.hdrm.size} takes multiples of {step}, got {self.input_px}")
         return self
 
     def to_json(self) -> dict[str, Any]:

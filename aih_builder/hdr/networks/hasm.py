@@ -31,6 +31,7 @@ _ENCODERS: dict[str, tuple[list[int], list[int], list[int]]] = {
     "b4": ([64, 128, 320, 512], [3, 8, 27, 3], [1, 2, 5, 8]),
     "b5": ([64, 128, 320, 512], [3, 6, 40, 3], [1, 2, 5, 8]),
 }
+_HEADS = ("classifier.", "decode_head.")  # of models that published files hold beside the encoder
 
 
 class Hasm(nn.Module):
@@ -65,13 +66,13 @@ def _encoder(net: HasmNet, dims: list[int], depths: list[int], heads: list[int])
         hidden_sizes=dims, depths=depths, num_attention_heads=heads, drop_path_rate=net.drop_path
     )  # fmt: skip
     if net.weights == "none":  # asked for, or a checkpoint's are about to be loaded
-        return SegformerModel(config)
+        return _from_scratch(config)
     if net.weights == "auto" and net.encoder == "tiny":
         log.info("HASM: encoder %s starts from scratch", net.encoder)
         return _from_scratch(config)
     source = str(net.weights) if isinstance(net.weights, Path) else f"nvidia/mit-{net.encoder}"
     try:
-        encoder = SegformerModel.from_pretrained(source, config=config)
+        encoder = _loaded(source, config, local=isinstance(net.weights, Path))
     except (OSError, ValueError, RuntimeError) as error:
         reason = " ".join(str(error).split())[:300]
         if net.weights != "auto":
@@ -97,6 +98,22 @@ def _from_scratch(config: SegformerConfig) -> SegformerModel:
             )
         elif isinstance(module, nn.Linear):
             nn.init.trunc_normal_(module.weight, std=module.in_features**-0.5)
+    return encoder
+
+
+def _loaded(source: str, config: SegformerConfig, local: bool) -> SegformerModel:
+    """The encoder with all of its weights; transformers itself would draw what a file lacks and pass over the rest."""
+    from safetensors import SafetensorError  # comes with transformers
+
+    try:
+        encoder, report = SegformerModel.from_pretrained(  # pyright: ignore[reportGeneralTypeIssues]
+            source, config=config, local_files_only=local, output_loading_info=True
+        )
+    except SafetensorError as error:
+        raise ValueError(f"damaged: {error}") from error
+    surplus = [key for key in report["unexpected_keys"] if not key.startswith(_HEADS)]
+    if report["missing_keys"] or surplus:
+        raise ValueError(f"{len(report['missing_keys'])} tensors are missing, {len(surplus)} have no place")
     return encoder
 
 

@@ -89,31 +89,31 @@ class ShpeJoints(NamedTuple):
 def read_out(maps: ShpeMaps, refine: bool = False) -> ShpeJoints:
     """Joints at the peaks of the heat maps.
 
-    A peak's pixel is the centre of its cell; refine moves it to the centre of mass of the 3 x 3 cells around it. The
-    location is gathered at the peak's cell.
+    A peak's pixel is the centre of its cell; refine moves it, by half a cell at most each way, to the top of the
+    Gaussian through that cell and its neighbours: exact for a heat target. The location is gathered at the peak's cell.
     """
-    heat = torch.sigmoid(maps.heat)
-    columns = heat.shape[-1]
-    score, cell = heat.flatten(2).max(dim=2)  # (B, 21)
-    y, x = torch.div(cell, columns, rounding_mode="floor"), cell % columns
+    columns = maps.heat.shape[-1]
+    peak, cell = maps.heat.float().flatten(2).max(dim=2)  # (B, 21)
     index = cell[:, :, None, None].expand(-1, -1, 3, 1)
     location = maps.location.flatten(3).gather(3, index)[..., 0]
-    place = torch.stack([x, y], dim=-1).to(heat.dtype)
+    place = torch.stack([cell % columns, torch.div(cell, columns, rounding_mode="floor")], dim=-1).float()
     if refine:
-        place = place + _centre_of_mass(heat, x, y)
+        place = place + _offset(F.logsigmoid(maps.heat.float()), cell)
     location = location - location[:, :1]
-    return ShpeJoints((place + 0.5) * STRIDE - 0.5, location, score)
+    return ShpeJoints((place + 0.5) * STRIDE - 0.5, location, torch.sigmoid(peak))
 
 
-def _centre_of_mass(heat: Tensor, x: Tensor, y: Tensor) -> Tensor:
-    """Offset (B, 21, 2), in cells, of the centre of mass of the 3 x 3 cells around a peak."""
-    wide = F.pad(heat, (1, 1, 1, 1)).flatten(2)
-    columns = heat.shape[-1] + 2
-    steps = torch.tensor([(dy, dx) for dy in range(3) for dx in range(3)], device=heat.device)
-    index = (y[..., None] + steps[:, 0]) * columns + x[..., None] + steps[:, 1]  # (B, 21, 9)
-    mass = wide.gather(2, index)
-    mass = mass / mass.sum(dim=2, keepdim=True).clamp(min=1e-8)
-    return (mass[..., None] * (steps.flip(1) - 1)).sum(dim=2)
+def _offset(log_heat: Tensor, cell: Tensor) -> Tensor:
+    """Offset (B, 21, 2), in cells, from a peak to the top of the parabolas through its neighbours; 0 along a border."""
+    rows, columns = log_heat.shape[-2:]
+    flat = log_heat.flatten(2)
+    x, y = cell % columns, torch.div(cell, columns, rounding_mode="floor")
+    offsets = []
+    for step, inner in ((1, (x > 0) & (x < columns - 1)), (columns, (y > 0) & (y < rows - 1))):
+        around = torch.stack([cell - step, cell, cell + step], dim=-1).clamp(0, rows * columns - 1)
+        before, top, after = flat.gather(2, around).unbind(dim=-1)
+        offsets.append(inner * 0.5 * (after - before) / (2 * top - before - after).clamp(min=1e-6))
+    return torch.stack(offsets, dim=-1)
 
 
 class _Bottleneck(nn.Module):

@@ -23,7 +23,7 @@ class VggFeatures(nn.Module):
             layers += [nn.MaxPool2d(2)] if not width else [nn.Conv2d(inward, width, 3, padding=1), nn.ReLU()]
             inward = width or inward
         self.layers = nn.Sequential(*layers)
-        self.layers.load_state_dict(_read(weights, set(self.layers.state_dict())))
+        self.layers.load_state_dict(_read(weights, self.layers.state_dict()))
         self.requires_grad_(False)
         self.eval()
 
@@ -41,7 +41,7 @@ class VggFeatures(nn.Module):
         return super().train(False)
 
 
-def _read(path: Path, wanted: set[str]) -> dict[str, Tensor]:
+def _read(path: Path, wanted: dict[str, Tensor]) -> dict[str, Tensor]:
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError as error:
@@ -51,12 +51,14 @@ def _read(path: Path, wanted: set[str]) -> dict[str, Tensor]:
         ) from error
     except Exception as error:  # torch.load raises of every kind on what is no weight file
         raise AssetError(f"{path}: not a weight file that torch can load ({error}). Fetch it again.") from error
-    found = {
-        key.removeprefix("features."): value for key, value in dict(content).items() if key.startswith("features.")
-    }
-    if missing := wanted - found.keys():
-        raise AssetError(
-            f"{path}: lacks features.{min(missing)} and {len(missing) - 1} others; expected the keys of torchvision's "
-            "vgg16."
-        )
-    return {key: found[key] for key in wanted}
+    content = content if isinstance(content, dict) else {}
+    found: dict[str, Tensor] = {}
+    for key, value in wanted.items():
+        tensor = content.get(f"features.{key}")
+        if not isinstance(tensor, Tensor) or tensor.shape != value.shape:
+            raise AssetError(
+                f"{path}: holds no features.{key} of shape {tuple(value.shape)}. Expected a file with the keys of "
+                "torchvision's vgg16."
+            )
+        found[key] = tensor
+    return found
