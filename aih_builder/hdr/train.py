@@ -157,7 +157,7 @@ def _loader(data: AihDataset, training: Training, start: int, accelerator: Accel
     return DataLoader(
         data,  # pyright: ignore[reportArgumentType]  # a sequence will do
         batch_sampler=sampler, num_workers=training.workers, persistent_workers=training.workers > 0,
-        pin_memory=accelerator.device.type == "cuda",
+        pin_memory=accelerator.device.type == "cuda", generator=torch.Generator(),  # torch's own stays untouched
     )  # fmt: skip
 
 
@@ -171,7 +171,7 @@ def _validation(training: Training) -> DataLoader | None:
     )  # fmt: skip
     count = min(len(data), training.data.validation_items)
     chosen = [i * len(data) // count for i in range(count)]
-    return DataLoader(data, batch_size=training.batch, sampler=chosen)  # pyright: ignore[reportArgumentType]
+    return DataLoader(data, batch_size=training.batch, sampler=chosen, generator=torch.Generator())  # pyright: ignore[reportArgumentType]
 
 
 def _measured(task: Task, validation: DataLoader | None, accelerator: Accelerator) -> dict[str, float]:
