@@ -15,6 +15,8 @@ from aih_builder.cli import banks, datasets, end_interrupted, hands, poses, pred
 from aih_builder.cli.terminal import STDERR
 from aih_builder.errors import AihError
 
+_INTERRUPTED = 130  # typer's exit code
+
 
 class _Commands(TyperGroup):
     """Turns what a command may raise on a user's account into one message and an exit code."""
@@ -32,6 +34,10 @@ class _Commands(TyperGroup):
     def main(self, *arguments: Any, **options: Any) -> Any:
         try:
             return super().main(*arguments, **options)
+        except SystemExit as ended:
+            if ended.code == _INTERRUPTED:  # typer heard it, before `invoke` could: while the arguments were read
+                end_interrupted()
+            raise
         except OSError as error:  # a full disk may be met anywhere: by --help, by a library's cache
             place = f"{error.filename}: " if error.filename else ""
             _fail(f"{place}{error.strerror or error}. Free space or fix permissions, then run again.", 1)
