@@ -10,6 +10,7 @@ from aih_builder import __version__
 from aih_builder.errors import ConfigError, TrainingError
 from aih_builder.files import whole_file
 from aih_builder.hdr.settings import ModuleName, Training, parse_training
+from aih_builder.hdr.weight_files import UNREADABLE, read_weights
 from aih_builder.sample import SCHEMA_VERSION
 
 FORMAT = "aih-checkpoint 1"
@@ -61,8 +62,8 @@ def load(path: Path, module: ModuleName | None = None) -> Checkpoint:
     if not path.is_file():
         raise ConfigError(f"{path}: no checkpoint. Name one that `aih train` wrote, or its folder.")
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch.load raises of every kind on a damaged file
+        content = read_weights(path)
+    except UNREADABLE as error:
         raise TrainingError(f"{path}: not a checkpoint that torch can load ({error}). Train again.") from error
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise TrainingError(f"{path}: not a checkpoint of this package (no format '{FORMAT}').")

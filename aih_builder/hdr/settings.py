@@ -49,7 +49,7 @@ class ShpeNet(Model):
 
 
 class HdrmLosses(Model):
-    """Weights of HDRM's losses (section 3 of docs/HDR.md); 0 turns a term off."""
+    """Weights of HDRM's losses; 0 turns a term off."""
 
     valid: Annotated[float, Field(ge=0)] = 1.0
     hole: Annotated[float, Field(ge=0)] = 6.0
@@ -151,7 +151,7 @@ class Training(Model):
     validate_every: Count = 1000
 
     @model_validator(mode="after")
-    def _form_fits(self) -> "Training":
+    def _precision_fits(self) -> "Training":
         if self.precision == "float16" and self.device == "cpu":
             raise ValueError("precision: float16 needs a GPU; on the CPU use float32 or bfloat16")
         step = _HDRM_MULTIPLES[self.hdrm.size]

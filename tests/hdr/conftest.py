@@ -10,7 +10,9 @@ collect_ignore = (
         "test_networks.py",
         "test_optimisers.py",
         "test_partial_conv.py",
+        "test_pipeline.py",
         "test_pretrained.py",
         "test_read_out.py",
+        "test_training.py",
     ]
 )

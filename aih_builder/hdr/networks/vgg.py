@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
-import torch
 from torch import Tensor, nn
 
 from aih_builder.errors import AssetError
+from aih_builder.hdr.weight_files import UNREADABLE, read_weights
 
 _SLICES = (5, 10, 17)  # ends of torchvision's layers up to the first, second and third pooling
 _WIDTHS = (64, 64, 0, 128, 128, 0, 256, 256, 256, 0)  # 0: pooling
@@ -43,13 +43,13 @@ class VggFeatures(nn.Module):
 
 def _read(path: Path, wanted: dict[str, Tensor]) -> dict[str, Tensor]:
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        content = read_weights(path)
     except FileNotFoundError as error:
         raise AssetError(
             f"{path}: is not there. Name torchvision's vgg16 weight file in hdrm_losses.vgg16, or leave the key out: "
             "the perceptual and the style term are off then."
         ) from error
-    except Exception as error:  # torch.load raises of every kind on what is no weight file
+    except UNREADABLE as error:
         raise AssetError(f"{path}: not a weight file that torch can load ({error}). Fetch it again.") from error
     content = content if isinstance(content, dict) else {}
     found: dict[str, Tensor] = {}
