@@ -15,6 +15,7 @@ from aih_builder.hdr.settings import ModuleName, Training, parse_training
 
 SIDE_PX = 64
 BONE_MM = 91.5
+POSE = {"mean_bone_mm": BONE_MM, "mean_location": [[0.0, 0.0, 0.1 * k] for k in range(21)]}
 
 
 class Biases(NamedTuple):
@@ -43,7 +44,7 @@ def write_models(folder: Path, biases: Biases | None = NO_HAND, *, side_px: int 
                 nn.init.normal_(classifier.weight, std=3.0)
     write_checkpoint(folder / "hasm", hasm, {"hasm": network})
     write_checkpoint(folder / "hdrm", hdrm, {"generator": Generator(hdrm.hdrm)})
-    write_checkpoint(folder / "shpe", shpe, {"shpe": Shpe(shpe.shpe)}, {"mean_bone_mm": BONE_MM})
+    write_checkpoint(folder / "shpe", shpe, {"shpe": Shpe(shpe.shpe)}, POSE)
     return folder
 
 

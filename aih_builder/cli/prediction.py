@@ -209,15 +209,13 @@ def _predicted(
     """
     import torch
 
-    from aih_builder.hdr.crops import square_of_box
-
     images = [image for _, image in read]
     masks: dict[int, HandMasks] = {}
     try:
         for boxed in (True, False):
             rows = [i for i, (picture, _) in enumerate(read) if (picture.path in around) == boxed]
-            squares = [square_of_box(around[read[i][0].path]) for i in rows] if boxed else None
-            masks |= zip(rows, pipeline.segment([images[i] for i in rows], squares), strict=True)
+            boxes = [around[read[i][0].path] for i in rows] if boxed else None
+            masks |= zip(rows, pipeline.segment([images[i] for i in rows], boxes), strict=True)
         return pipeline.hands(images, [masks[i] for i in range(len(read))], switches)
     except (torch.OutOfMemoryError, MemoryError) as error:
         raise ConfigError(

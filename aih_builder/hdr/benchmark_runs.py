@@ -80,7 +80,7 @@ def _predicted(
                 log.warning("%s", error)
         pictures = [picture for _, picture in readable]
         boxes = [_grown(image.box_px, margin) for image, _ in readable]
-        masks = pipeline.segment(pictures, pipeline.squares(boxes))
+        masks = pipeline.segment(pictures, boxes)
         made = {way: pipeline.hands(pictures, masks, switches) for way, switches in _WAYS.items()}
         for k, (image, _) in enumerate(readable):
             yield image, {way: made[way][k] for way in _WAYS}

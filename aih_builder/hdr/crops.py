@@ -13,7 +13,7 @@ from aih_builder.geometry import FloatArray
 from aih_builder.imaging import ImageU8, box_of, warped
 from aih_builder.sample import Mask
 
-CROP_FACTOR = 2.0  # side of a crop / longer side of the hand's box
+Box = tuple[float, float, float, float]  # x0, y0, x1, y1: its outermost pixels' centres
 
 
 class Square(NamedTuple):
@@ -37,19 +37,23 @@ class Jitter(NamedTuple):
 NO_JITTER = Jitter()
 
 
-def square_of_mask(mask: Mask) -> Square | None:
-    """The square around a mask's tight box, CROP_FACTOR times its longer side; None where the mask is empty."""
+def box_of_mask(mask: Mask) -> Box | None:
+    """The tight box of a mask; None where it is empty."""
     top, bottom, left, right = box_of(mask.view(np.uint8))
-    if bottom == top:
-        return None
-    return square_of_box((left, top, right - 1, bottom - 1))
+    return None if bottom == top else (left, top, right - 1, bottom - 1)
 
 
-def square_of_box(box_px: tuple[float, float, float, float] | FloatArray) -> Square:
-    """The square around a box (x0, y0, x1, y1); a box without extent counts as one of 2 px."""
+def square_of_box(box_px: Box | FloatArray, factor: float) -> Square:
+    """The square around a box, its side `factor` times the box's longer one; a box without extent counts as 2 px."""
     x0, y0, x1, y1 = (float(v) for v in box_px)
     side = max(x1 - x0, y1 - y0, 2.0)
-    return Square((x0 + x1) / 2, (y0 + y1) / 2, CROP_FACTOR * side)
+    return Square((x0 + x1) / 2, (y0 + y1) / 2, factor * side)
+
+
+def square_of_mask(mask: Mask, factor: float) -> Square | None:
+    """The square around a mask's tight box; None where the mask is empty."""
+    box = box_of_mask(mask)
+    return None if box is None else square_of_box(box, factor)
 
 
 def moved_square(square: Square, jitter: Jitter) -> Square:

@@ -56,7 +56,8 @@ class AihDataset:
 
     def __init__(
         self, path: Path, module: ModuleName, *, split: Split | None, engines: tuple[str, ...] = ("render", "sync"),
-        input_px: int = 256, augment: Augment | None = None, seed: int = 0, two_hand_share: float = 0.0,
+        input_px: int = 256, crop_factor: float = 2.0, augment: Augment | None = None, seed: int = 0,
+        two_hand_share: float = 0.0,
     ) -> None:  # fmt: skip
         """Raises ConfigError where the folder is no dataset or holds no item of that kind."""
         self.samples: Dataset = open_dataset(path, split=split)
@@ -67,7 +68,7 @@ class AihDataset:
                 f"{' or '.join(engines)}. Generate some, or name another split."
             )
         self.module: ModuleName = module
-        self.input_px, self.augment, self.seed = input_px, augment, seed
+        self.input_px, self.crop_factor, self.augment, self.seed = input_px, crop_factor, augment, seed
         self.two_hand_share = two_hand_share
 
     def __len__(self) -> int:
@@ -164,7 +165,7 @@ def usable_hands(arrays: dict[str, Array], size_px: int) -> Array:
 
 
 def _hasm_view(data: AihDataset, sample: Sample, _: int, rng: np.random.Generator | None) -> dict[str, Array]:
-    square = square_of_mask(sample.amodal_mask[0] | sample.amodal_mask[1])
+    square = square_of_mask(sample.amodal_mask[0] | sample.amodal_mask[1], data.crop_factor)
     assert square is not None, "a sample shows at least one hand"
     size_px = data.input_px
     flip = rng is not None and data.augment is not None and rng.random() < data.augment.flip_share
@@ -209,7 +210,7 @@ _VIEWS = {"hasm": _hasm_view, "hdrm": _hdrm_view, "shpe": _shpe_view}
 def _hand_crop(
     data: AihDataset, sample: Sample, hand: int, rng: np.random.Generator | None
 ) -> tuple[int, FloatArray, Jitter]:
-    square = square_of_mask(sample.amodal_mask[hand])
+    square = square_of_mask(sample.amodal_mask[hand], data.crop_factor)
     assert square is not None, "items are hands that are there"
     jitter = data.jitter(rng)
     return data.input_px, crop_affine(moved_square(square, jitter), data.input_px, mirror=hand == 1), jitter

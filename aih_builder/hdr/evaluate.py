@@ -10,7 +10,7 @@ import numpy as np
 from aih_builder.drawing import draw_masks, draw_skeleton
 from aih_builder.errors import ConfigError
 from aih_builder.geometry import FloatArray
-from aih_builder.hdr.crops import cropped, cropped_masks, moved_points, square_of_mask
+from aih_builder.hdr.crops import box_of_mask, cropped, cropped_masks, moved_points
 from aih_builder.hdr.data import usable_hands
 from aih_builder.hdr.metrics import mask_iou, region_error, ssim_map
 from aih_builder.hdr.pipeline import FULL, SHPE_ALONE, HandMasks, HdrPipeline, Prediction, Switches
@@ -66,8 +66,8 @@ def evaluate_samples(
         items = [_item(samples, i) for i in chosen[start : start + pipeline.batch]]
         images = [sample.image_rgb for _, sample, _ in items]
         true = [HandMasks(amodal=s.amodal_mask, visible=s.visible_mask) for _, s, _ in items]
-        squares = [square_of_mask(s.amodal_mask[0] | s.amodal_mask[1]) for _, s, _ in items]
-        segmented = pipeline.segment(images, squares)  # pyright: ignore[reportArgumentType]  # samples show a hand
+        boxes = [box_of_mask(s.amodal_mask[0] | s.amodal_mask[1]) for _, s, _ in items]
+        segmented = pipeline.segment(images, boxes)  # pyright: ignore[reportArgumentType]  # samples show a hand
         masks = {"true": true, "predicted": segmented}
         made = {name: pipeline.hands(images, masks[VARIANTS[name].masks], VARIANTS[name].switches) for name in variants}
         truth = _on_true_pictures(pipeline, items)

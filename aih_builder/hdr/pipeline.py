@@ -16,6 +16,7 @@ import numpy as np
 from aih_builder.errors import ConfigError
 from aih_builder.geometry import FloatArray
 from aih_builder.hdr.crops import (
+    Box,
     Square,
     crop_affine,
     cropped,
@@ -93,10 +94,11 @@ class HdrPipeline:
         if batch < 1:
             raise ConfigError(f"batch {batch}: expected 1 at least.")
         self.stages, self.batch = Stages(hasm, hdrm, shpe, device), batch
-        sides = {c.training.input_px for c in self.checkpoints.values() if c.module != "hasm"}
-        if len(sides) > 1:
-            raise ConfigError(f"HDRM and SHPE take crops of different sides, {sorted(sides)} px. Train both with one.")
-        self.crop_px = sides.pop()
+        crops = {(c.training.input_px, c.training.crop_factor) for c in self.checkpoints.values() if c.module != "hasm"}
+        if len(crops) > 1:
+            found = " and ".join(f"{side} px, crop_factor {factor:g}" for side, factor in sorted(crops))
+            raise ConfigError(f"HDRM and SHPE take different crops: {found}. Train both with the same ones.")
+        self.crop_px, self.crop_factor = crops.pop()
         self.seconds: dict[Stage, float] = dict.fromkeys(STAGES, 0.0)
         self.images = 0
 
@@ -116,29 +118,32 @@ class HdrPipeline:
         return cls(Path(folder) / "hasm", Path(folder) / "hdrm", Path(folder) / "shpe", **options)
 
     def __call__(
-        self, images: Sequence[ImageU8], boxes: Sequence[Any] | None = None, switches: Switches = FULL
+        self,
+        images: Sequence[ImageU8],
+        boxes: Sequence[Box | FloatArray] | None = None,
+        switches: Switches = FULL,
     ) -> list[Prediction]:
         """Masks, single-hand pictures and joints of each image.
 
         boxes: x0, y0, x1, y1 in pixels around both hands, one for each image; without, HASM looks for them itself:
         first in the whole image, then around what it found.
         """
-        squares = None if boxes is None else self.squares(boxes)
-        return self.hands(images, self.segment(images, squares), switches)
+        return self.hands(images, self.segment(images, boxes), switches)
 
-    @staticmethod
-    def squares(boxes: Sequence[Any]) -> list[Square]:
-        """Where HASM looks for boxes x0, y0, x1, y1 around both hands."""
-        return [square_of_box(box) for box in boxes]
+    def segment(self, images: Sequence[ImageU8], boxes: Sequence[Box | FloatArray] | None = None) -> list[HandMasks]:
+        """HASM's masks in the images' pixels. boxes: of both hands; None for itself to find them.
 
-    def segment(self, images: Sequence[ImageU8], squares: Sequence[Square] | None = None) -> list[HandMasks]:
-        """HASM's masks in the images' pixels. squares: where to look; None for itself to find out."""
+        Raises ConfigError where no HASM was given.
+        """
+        if "hasm" not in self.checkpoints:
+            raise ConfigError("no HASM was given: name its checkpoint, or give masks to `hands`.")
         for image in images:
             _require_picture(image)
-        if squares is not None:
-            return self._segment(images, squares)
+        factor = self.checkpoints["hasm"].training.crop_factor
+        if boxes is not None:
+            return self._segment(images, [square_of_box(box, factor) for box in boxes])
         coarse = self._segment(images, [_whole(image) for image in images])
-        found = [square_of_mask(masks.amodal[0] | masks.amodal[1]) for masks in coarse]
+        found = [square_of_mask(masks.amodal[0] | masks.amodal[1], factor) for masks in coarse]
         again = [i for i, square in enumerate(found) if square is not None]
         finer = self._segment([images[i] for i in again], [found[i] for i in again])  # pyright: ignore
         for i, masks in zip(again, finer, strict=True):
@@ -150,8 +155,11 @@ class HdrPipeline:
     ) -> list[Prediction]:
         """HDRM and SHPE on each hand of each image, from given masks. A hand without mask is sought in the middle."""
         with self._timed("crops"):
-            crops = [_hand_crop(image, m, hand, self.crop_px) for image, m in zip(images, masks, strict=True)
-                     for hand in (0, 1)]  # fmt: skip
+            crops = [
+                _hand_crop(image, of_image, hand, self.crop_px, self.crop_factor)
+                for image, of_image in zip(images, masks, strict=True)
+                for hand in (0, 1)
+            ]
         singles, joints = [], []
         for part in _parts(crops, self.batch):
             pictures, holes = np.stack([crop.rgb for crop in part]), np.stack([crop.masks for crop in part])
@@ -179,8 +187,6 @@ class HdrPipeline:
     def _segment(self, images: Sequence[ImageU8], squares: Sequence[Square]) -> list[HandMasks]:
         if not images:
             return []
-        if "hasm" not in self.checkpoints:
-            raise ConfigError("no HASM was given: name its checkpoint, or give masks to `hands`.")
         size_px = self.checkpoints["hasm"].training.input_px
         affines = [crop_affine(square, size_px, mirror=False) for square in squares]
         found: list[HandMasks] = []
@@ -234,8 +240,8 @@ def _masks_in(image: ImageU8, affine_px: FloatArray, share: np.ndarray) -> HandM
     return consistent(amodal, np.stack([ahead, ~ahead]))
 
 
-def _hand_crop(image: ImageU8, masks: HandMasks, hand: int, size_px: int) -> _Crop:
-    square = square_of_mask(masks.amodal[hand]) if masks.present[hand] else None
+def _hand_crop(image: ImageU8, masks: HandMasks, hand: int, size_px: int, factor: float) -> _Crop:
+    square = square_of_mask(masks.amodal[hand], factor) if masks.present[hand] else None
     square = square or _whole(image)
     affine = crop_affine(square, size_px, mirror=hand == 1)
     own, other = masks.amodal[hand], 1 - hand

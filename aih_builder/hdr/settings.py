@@ -130,6 +130,7 @@ class Training(Model):
     seed: Annotated[int, Field(strict=True, ge=0, lt=2**32)] = 0
     data: Data
     input_px: Annotated[int, Field(strict=True, ge=64, le=1024, multiple_of=32)] = 256
+    crop_factor: Annotated[float, Field(ge=1, le=4)] = 2.0  # side of a crop / longer side of the hand's, or hands', box
     hasm: HasmNet = HasmNet()
     hdrm: HdrmNet = HdrmNet()
     shpe: ShpeNet = ShpeNet()

@@ -48,7 +48,7 @@ def train(training: Training, out: Path, *, progress: Progress = _silent) -> Che
     task = TASKS[training.module](training, accelerator)
     data = AihDataset(
         training.data.path, training.module, split=training.data.split, engines=training.data.engines,
-        input_px=training.input_px, augment=training.augment, seed=training.seed,
+        input_px=training.input_px, crop_factor=training.crop_factor, augment=training.augment, seed=training.seed,
         two_hand_share=training.two_hand_share,
     )  # fmt: skip
     validation = _validation(training)
@@ -167,7 +167,7 @@ def _validation(training: Training) -> DataLoader | None:
         return None
     data = AihDataset(
         training.data.path, training.module, split=training.data.validation, engines=training.data.engines,
-        input_px=training.input_px,
+        input_px=training.input_px, crop_factor=training.crop_factor,
     )  # fmt: skip
     count = min(len(data), training.data.validation_items)
     chosen = [i * len(data) // count for i in range(count)]

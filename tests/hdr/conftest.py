@@ -6,13 +6,16 @@ collect_ignore = (
     []
     if all(map(find_spec, ("torch", "accelerate", "transformers")))
     else [
+        "test_evaluation.py",
         "test_losses.py",
         "test_networks.py",
         "test_optimisers.py",
+        "test_overfitting.py",
         "test_partial_conv.py",
         "test_pipeline.py",
         "test_pretrained.py",
         "test_read_out.py",
+        "test_study.py",
         "test_training.py",
     ]
 )

@@ -5,7 +5,6 @@ from hypothesis import strategies as st
 
 from aih_builder.geometry import project
 from aih_builder.hdr.crops import (
-    CROP_FACTOR,
     NO_JITTER,
     Jitter,
     Square,
@@ -91,22 +90,22 @@ def test_jitter_shifts_in_sides_grows_and_turns_a_square_about_its_centre(
 
 
 @given(left=st.integers(0, 30), top=st.integers(0, 30), width=st.integers(1, 30), height=st.integers(1, 30))
-def test_a_masks_square_has_its_centre_and_twice_its_longer_side(left: int, top: int, width: int, height: int) -> None:
+def test_a_masks_square_has_its_centre_and_its_longer_side_grown(left: int, top: int, width: int, height: int) -> None:
     mask = np.zeros((64, 64), bool)
     mask[top : top + height, left : left + width] = True
-    square = square_of_mask(mask)
+    square = square_of_mask(mask, 1.5)
     assert square is not None
     assert (square.x_px, square.y_px) == (left + (width - 1) / 2, top + (height - 1) / 2)
-    assert square.side_px == CROP_FACTOR * max(width - 1, height - 1, 2)
-    assert square == square_of_box((left, top, left + width - 1, top + height - 1))
-    transposed = square_of_mask(mask.T)
+    assert square.side_px == 1.5 * max(width - 1, height - 1, 2)
+    assert square == square_of_box((left, top, left + width - 1, top + height - 1), 1.5)
+    transposed = square_of_mask(mask.T, 1.5)
     assert transposed is not None
     assert (transposed.x_px, transposed.y_px) == (square.y_px, square.x_px)
 
 
 def test_an_empty_mask_has_no_square_and_a_point_has_one() -> None:
-    assert square_of_mask(np.zeros((8, 8), bool)) is None
-    assert square_of_box((3, 4, 3, 4)) == Square(3, 4, 4.0)
+    assert square_of_mask(np.zeros((8, 8), bool), 2.0) is None
+    assert square_of_box((3, 4, 3, 4), 2.0) == Square(3, 4, 4.0)
 
 
 @given(angle_rad=st.floats(-1.5, 1.5), mirror=MIRRORS)

@@ -119,7 +119,7 @@ def test_hdrms_target_is_the_image_wherever_the_sample_does_not_change(both_data
     changed_somewhere = 0
     for i, (index, hand) in enumerate(data.items):
         sample = data.samples[index]
-        square = square_of_mask(sample.amodal_mask[hand])
+        square = square_of_mask(sample.amodal_mask[hand], 2.0)
         assert square is not None
         changed = np.repeat(sample.changed_mask[hand][..., None].astype(np.uint8) * 255, 3, axis=2)
         affine = crop_affine(square, SIZE, mirror=hand == 1)

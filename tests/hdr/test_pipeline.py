@@ -100,9 +100,8 @@ def test_a_speck_is_drawn_without_a_grid_of_the_whole_picture(folder: Path) -> N
     image = picture(1200, 1500)
     speck = np.zeros((2, 1200, 1500), bool)
     speck[0, 700, 800] = True
-    square = square_of_mask(speck[0])
-    assert square is not None
-    (masks,) = pipeline.segment([image], [square])  # 4 px become 64: drawn as a whole this would take 24000 x 19200
+    # A square of 4 px becomes 64: drawn as a whole this would take 24000 x 19200.
+    (masks,) = pipeline.segment([image], [(800, 700, 800, 700)])
     y, x = np.nonzero(masks.amodal.any(axis=0))
     assert ((abs(y - 700) <= 3) & (abs(x - 800) <= 3)).all()
     (found,) = pipeline.hands([image], [HandMasks(amodal=speck, visible=speck)])
@@ -124,7 +123,7 @@ def test_joints_come_back_to_the_picture_exactly_and_left_hands_unmirrored(
     amodal[0, 20:70, 10:50], amodal[1, 30:90, 60:110] = True, True
     affines: list[FloatArray] = []
     for hand in (0, 1):
-        square = square_of_mask(amodal[hand])
+        square = square_of_mask(amodal[hand], 2.0)
         assert square is not None
         affines.append(crop_affine(square, SIDE_PX, mirror=hand == 1))
     seen_px = np.stack([moved_points(true_px[hand], affines[hand]) for hand in (0, 1)])
@@ -182,7 +181,7 @@ def test_a_box_is_where_the_masks_are_sought(tmp_path: Path) -> None:
     pipeline, image = forced(tmp_path, RIGHT_HAND), picture(100, 100)
     box = (40.0, 30.0, 50.0, 45.0)
     (found,) = pipeline([image], [box])
-    square = square_of_box(box)
+    square = square_of_box(box, 2.0)
     y, x = np.nonzero(found.masks.amodal[0])
     assert abs((y.max() - y.min() + 1) - square.side_px) <= 1
     assert abs((x.max() + x.min()) / 2 - square.x_px) <= 1

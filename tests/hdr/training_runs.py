@@ -1,9 +1,12 @@
-"""Small training configurations for tests."""
+"""Small training runs and studies for tests."""
 
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from aih_builder.hdr.settings import Training, parse_training
+from tests.builders import small_both_content
 
 
 def small_training(module: str, dataset: Path, **changes: Any) -> Training:
@@ -26,3 +29,24 @@ def small_training(module: str, dataset: Path, **changes: Any) -> Training:
         "log_every": 1,
     }
     return parse_training(content | changes, where=module, folder=dataset.parent)
+
+
+def write_study(folder: Path, **changes: Any) -> Path:
+    """A study of two steps at 64 px on 18 samples."""
+    (folder / "data.yaml").write_text(yaml.safe_dump(small_both_content()), encoding="utf-8")
+    common = {
+        "input_px": 64, "batch": 2, "steps": 2, "optimiser": {"learning_rate": 1e-3}, "device": "cpu", "threads": 1,
+        "workers": 0, "hasm": {"encoder": "tiny", "head_width": 16}, "hdrm": {"size": "tiny"},
+        "shpe": {"size": "tiny"},
+    }  # fmt: skip
+    content = {
+        "schema": 1, "title": "Small", "data": "data.yaml", "seeds": [0, 1], "jobs": 1, "batch": 2, "examples": 1,
+        "least_occlusion": 0.02, "device": "cpu", "hasm": {"training": common}, "hdrm": {"training": common},
+        "shpe": {"training": common},
+        "variants": [
+            {"name": "without discriminator", "hdrm": {"hdrm_losses": {"adversarial": 0}}},
+            {"name": "render only", "hasm": {"data": {"engines": ["render"]}}},
+        ],
+    } | changes  # fmt: skip
+    (folder / "study.yaml").write_text(yaml.safe_dump(content), encoding="utf-8")
+    return folder / "study.yaml"
