@@ -123,8 +123,15 @@ def load_evaluation(path: Path) -> Evaluation:
 
 
 def load_study(path: Path) -> Study:
-    """Read a study; `data` counts from its own folder. Raises ConfigError naming file and key."""
-    study = validated(Study, read_mapping(path, "manifests/train/study_cpu.yaml"), str(path))
+    """Read a study; `data` and `base` count from its own folder. Raises ConfigError naming file and key.
+
+    base: another study, whose keys count where this one does not give them.
+    """
+    content = read_mapping(path, "manifests/train/study_cpu.yaml")
+    if "base" in content:
+        base = path.resolve().parent / str(content.pop("base"))
+        content = _merged(read_mapping(base, "manifests/train/study_cpu.yaml"), content)
+    study = validated(Study, content, str(path))
     study = study.model_copy(update={"data": path.resolve().parent / study.data})
     for module in MODULES:  # so that a wrong key is told before the data are made
         for variant in (None, *study.variants):

@@ -5,11 +5,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
+from aih_builder.config import load_manifest
 from aih_builder.errors import ConfigError
 from aih_builder.hdr.checkpoint import LAST
 from aih_builder.hdr.study import PAGE, RECORD, run_study
 from aih_builder.hdr.study_settings import Study, load_study
+from aih_builder.paths import manifests
 from tests.hdr.training_runs import write_study
 
 pytest.importorskip("matplotlib")
@@ -93,3 +96,24 @@ def test_a_lost_run_is_trained_again_to_the_same_figures(finished: tuple[Study, 
 def test_a_wrong_key_is_told_before_anything_is_made(changes: dict[str, Any], what: str, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=what):
         load_study(write_study(tmp_path, **changes))
+
+
+def test_a_study_takes_what_it_does_not_say_from_its_base(tmp_path: Path) -> None:
+    base = load_study(write_study(tmp_path))
+    content = {"base": "study.yaml", "seeds": [7], "variants": [], "hdrm": {"training": {"steps": 5}}}
+    (tmp_path / "other.yaml").write_text(yaml.safe_dump(content), encoding="utf-8")
+    study = load_study(tmp_path / "other.yaml")
+    assert (study.seeds, study.variants, study.title, study.data) == ((7,), (), base.title, base.data)
+    assert study.hdrm.training == base.hdrm.training | {"steps": 5}
+    assert study.shpe == base.shpe
+    (tmp_path / "lost.yaml").write_text(yaml.safe_dump(content | {"base": "nowhere.yaml"}), encoding="utf-8")
+    with pytest.raises(ConfigError, match=r"nowhere\.yaml"):
+        load_study(tmp_path / "lost.yaml")
+
+
+@pytest.mark.parametrize("name", ["study_cpu", "study_ablation", "study_gpu"])
+def test_the_studies_that_come_with_the_project_can_be_read(name: str) -> None:
+    study = load_study(manifests() / "train" / f"{name}.yaml")
+    manifest = load_manifest(study.data)
+    assert all(count.train and count.test for count in manifest.streams.counts().values())
+    assert study.least_occlusion == 0.2
