@@ -23,7 +23,7 @@ HANDS, KINDS = 2, 2  # right, left; amodal, visible
 
 # Dimensions of the four stages, their depths and heads.
 _ENCODERS: dict[str, tuple[list[int], list[int], list[int]]] = {
-    "tiny": ([16, 32, 64, 128], [1, 1, 2, 2], [1, 1, 2, 4]),
+    "tiny": ([16, 32, 96, 160], [1, 1, 3, 2], [1, 1, 3, 5]),
     "b0": ([32, 64, 160, 256], [2, 2, 2, 2], [1, 2, 5, 8]),
     "b1": ([64, 128, 320, 512], [2, 2, 2, 2], [1, 2, 5, 8]),
     "b2": ([64, 128, 320, 512], [3, 4, 6, 3], [1, 2, 5, 8]),
