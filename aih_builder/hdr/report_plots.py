@@ -20,7 +20,7 @@ MOST_POINTS = 300
 """A longer curve is drawn as the means of this many blocks."""
 
 _WIDTH = 4.5  # inches: 432 px
-_COLOURS = (BLUE, ORANGE, GREEN, VIOLET, RED)
+_COLOURS = (BLUE, ORANGE, GREEN, VIOLET, RED, INK)
 _MARKS = "osD^v"
 
 
@@ -31,8 +31,17 @@ def _axes(height: float, alt: str) -> tuple[Axes, Any]:
     return axes, drawn
 
 
-def _legend(axes: Axes) -> None:
-    axes.legend(frameon=False, labelcolor=INK, fontsize=10)
+def _legend(axes: Axes, columns: int) -> None:
+    """Above the axes, where it covers no curve."""
+    axes.figure.legend(  # pyright: ignore[reportAttributeAccessIssue]
+        loc="outside upper left", ncols=columns, frameon=False, labelcolor=INK, fontsize=9, handletextpad=0.4,
+        handlelength=1.2, columnspacing=1.0,
+    )  # fmt: skip
+
+
+def _height(curves: int) -> float:
+    """Inches of a plot with so many lines and their names."""
+    return 2.8 + 0.22 * ((curves + 1) // 2)
 
 
 def _lines(axes: Axes, curves: Mapping[str, Sequence[float | None]], places: Iterable[float], mark: str = "") -> None:
@@ -41,8 +50,8 @@ def _lines(axes: Axes, curves: Mapping[str, Sequence[float | None]], places: Ite
     for k, (name, values) in enumerate(curves.items()):
         y = np.array([math.nan if v is None else v for v in values], float)
         known = np.isfinite(y)
-        axes.plot(x[known], y[known], color=_COLOURS[k % 5], marker=mark, ms=6, lw=2, label=name)
-    _legend(axes)
+        axes.plot(x[known], y[known], color=_COLOURS[k % 6], marker=mark, ms=6, lw=2, label=name)
+    _legend(axes, 3 if max(map(len, curves)) < 12 else 2)
 
 
 def share_bins(edges: Sequence[float]) -> list[str]:
@@ -51,7 +60,7 @@ def share_bins(edges: Sequence[float]) -> list[str]:
 
 
 def _over_bins(bins: list[str], curves: Mapping[str, Sequence[float | None]], unit: str, alt: str) -> str:
-    axes, drawn = _axes(3.0, alt)
+    axes, drawn = _axes(_height(len(curves)), alt)
     _lines(axes, curves, range(len(bins)), "o")
     axes.set_xticks(range(len(bins)), [name.replace(" to ", "-").replace(" %", "") for name in bins])
     axes.set_xlim(-0.3, len(bins) - 0.7)
@@ -76,7 +85,8 @@ def pose_occlusion_plot(by_occlusion: Figures) -> str:
 
 def pck_plot(pck: Figures) -> str:
     """Share of joints nearer to the truth than a distance."""
-    axes, drawn = _axes(3.0, "Share of joints nearer than a distance, by method; the table holds the values.")
+    alt = "Share of joints nearer than a distance, by method; the table holds the values."
+    axes, drawn = _axes(_height(len(pck["curves"])), alt)
     _lines(axes, {name: percent(curve) for name, curve in pck["curves"].items()}, pck["thresholds_mm"])
     axes.set_ylim(0, 102)
     axes.set_xlabel("distance, mm")
@@ -134,7 +144,5 @@ def study_plot(rows: Sequence[Figures], seeds: Sequence[int], key: str, interval
     axes.set_yticks(range(len(rows)), [row["name"] for row in rows])
     axes.set_ylim(len(rows) - 0.5, -0.5)
     axes.set_xlabel(label)
-    axes.figure.legend(  # pyright: ignore[reportAttributeAccessIssue]
-        loc="outside upper right", ncols=len(seeds), frameon=False, labelcolor=INK, fontsize=10, handletextpad=0.1
-    )
+    _legend(axes, len(seeds))
     return drawn()
