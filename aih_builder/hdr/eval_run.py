@@ -1,11 +1,13 @@
 """`aih eval`: trained modules on our own samples and on foreign test sets, as one record and one page."""
 
+import base64
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 
+from aih_builder.drawing import write_text
 from aih_builder.files import whole_file, write_json, write_whole
 from aih_builder.hdr.benchmark_runs import interhand_figures, tzionas_figures
 from aih_builder.hdr.evaluate import evaluate_samples
@@ -14,17 +16,19 @@ from aih_builder.hdr.report import EVALUATION_FORMAT, evaluation_page
 from aih_builder.hdr.reporting import made_with, network_figures, sample_figures, training_figures
 from aih_builder.hdr.scores import Figures, Hands
 from aih_builder.hdr.study_settings import Evaluation
+from aih_builder.imaging import ImageU8, decode_png, encode_png
 from aih_builder.shards.reader import open_dataset
 
 log = logging.getLogger(__name__)
 
-RECORD, PAGE, HANDS = "evaluation.json", "report.html", "hands.npz"
+RECORD, PAGE, HANDS, EXAMPLES = "evaluation.json", "report.html", "hands.npz", "examples.png"
+_TITLE_PX = 20
 
 
 def run_evaluation(
     evaluation: Evaluation, out: Path, progress: Callable[[int, int], None] = lambda _done, _total: None
 ) -> Figures:
-    """Evaluate and write out/evaluation.json, out/report.html and, of our own samples, out/hands.npz.
+    """Evaluate and write out/evaluation.json, out/report.html; of our own samples out/hands.npz and out/examples.png.
 
     Returns the record. Raises ConfigError, AssetError, ShardError or TrainingError, before anything is written.
     """
@@ -57,9 +61,21 @@ def run_evaluation(
     record["training"] = training_figures(pipeline.checkpoints)
     if hands is not None:
         _write_hands(hands, out / HANDS)
+        if record["examples"]:
+            write_whole(out / EXAMPLES, encode_png(_examples_sheet(record["examples"])))
     write_json(out / RECORD, {name: value for name, value in record.items() if name != "examples"})
     write_whole(out / PAGE, evaluation_page(record).encode())
     return record
+
+
+def _examples_sheet(examples: Sequence[Figures]) -> ImageU8:
+    """The example pictures, a row each, below their titles."""
+    rows = [[decode_png(base64.b64decode(p["png"])) for p in example["pictures"]] for example in examples]
+    grid = np.concatenate([np.concatenate(row, axis=1) for row in rows])
+    head = np.full((_TITLE_PX, grid.shape[1], 3), 255, np.uint8)
+    for k, picture in enumerate(examples[0]["pictures"]):
+        write_text(head, picture["title"], (k * rows[0][0].shape[1] + 4, _TITLE_PX - 6), (40, 40, 40))
+    return np.concatenate([head, grid])
 
 
 def _write_hands(hands: Hands, path: Path) -> None:

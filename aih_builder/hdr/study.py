@@ -82,7 +82,7 @@ def run_study(study: Study, where: str, out: Path, say: Callable[[str], None] = 
     data = out / "data"
     built = generate(load_manifest(study.data), data, jobs=study.jobs)
     generated = time.perf_counter()
-    say(f"data: {built.made} samples made, {(generated - started) / 60:.1f} min")
+    say(f"data: {built.samples} samples made, {(generated - started) / 60:.1f} min")
     runs, tests = _plan(study, where, out)
     runs.sort(key=lambda run: -run.minutes_hint)
     for position, minutes in run_tasks(_train_one, runs, study.jobs):

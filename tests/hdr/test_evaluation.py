@@ -11,14 +11,14 @@ import pytest
 from aih_builder.errors import ConfigError
 from aih_builder.hdr.checkpoint import Checkpoint, load
 from aih_builder.hdr.crops import crop_affine, cropped, square_of_mask
-from aih_builder.hdr.eval_run import HANDS, PAGE, RECORD, run_evaluation
+from aih_builder.hdr.eval_run import EXAMPLES, HANDS, PAGE, RECORD, run_evaluation
 from aih_builder.hdr.evaluate import ALONE, TRUE_MASKS, TRUE_PICTURE, VARIANTS, WITH_HDR, evaluate_samples
 from aih_builder.hdr.pipeline import FULL, SHPE_ALONE, HandMasks, Prediction, Switches
 from aih_builder.hdr.reporting import sample_figures
 from aih_builder.hdr.scores import Hands, gain_figures
 from aih_builder.hdr.study_settings import Evaluation, SamplesTest
 from aih_builder.hdr.verdict import floors, verdict
-from aih_builder.imaging import ImageU8
+from aih_builder.imaging import ImageU8, read_image
 from aih_builder.sample import Sample
 from aih_builder.shards.reader import Dataset, open_dataset
 from tests.hdr_models import write_models
@@ -133,6 +133,9 @@ def test_untrained_networks_are_evaluated_to_a_record_a_page_and_columns(
     stored = json.loads((tmp_path / RECORD).read_text(encoding="utf-8"))
     assert stored == json.loads(json.dumps({k: v for k, v in record.items() if k != "examples"}))
     assert done == [(3, 4), (4, 4)]
+    sheet, side_px = read_image(tmp_path / EXAMPLES), load(models / "shpe").training.input_px
+    assert sheet.shape[1] == 7 * side_px
+    assert (sheet.shape[0] - 20) % side_px == 0
     assert "<title>" in (tmp_path / PAGE).read_text(encoding="utf-8")
     with np.load(tmp_path / HANDS) as columns:
         assert columns[f"found: {WITH_HDR}"].shape == (stored["data"]["hands"], 21, 3)
