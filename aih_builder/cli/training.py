@@ -73,7 +73,7 @@ def study(
     chosen = load_study(config)
     from aih_builder.hdr.study import run_study
 
-    page = run_study(chosen, str(config), out, say=lambda line: typer.echo(line, err=True))
+    page = run_study(chosen, config, out, say=lambda line: typer.echo(line, err=True))
     record = json.loads((out / "study.json").read_text(encoding="utf-8"))
     for line in _study_lines(record):
         typer.echo(line)

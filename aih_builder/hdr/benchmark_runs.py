@@ -35,23 +35,29 @@ def interhand_figures(pipeline: HdrPipeline, test: InterhandTest, progress: Call
     if not images:
         raise ConfigError(f"{test.root}: no image of {test.split} is left to score ({test.annotation} annotations).")
     mean_bone_mm = pipeline.checkpoints["shpe"].data["mean_bone_mm"]
+    unscalable = 0
     results: dict[str, list[Any]] = {f"{way}{scale}": [] for way in _WAYS for scale in ("", ", mean bone")}
     for image, predictions in _predicted(pipeline, images, progress):
-        valid = image.joint3d_valid & image.bone_valid[:, None]
+        valid = image.joint3d_valid
+        scalable = valid & image.bone_valid[:, None]  # the true bone's length is known
+        unscalable += int((valid.any(axis=1) & ~image.bone_valid).sum())
         for way, prediction in predictions.items():
             errors = np.zeros((2, 2, 21))  # scale, hand, joint
             for hand in np.flatnonzero(valid.any(axis=1)):
                 found, true = prediction.joints_bone[hand], image.cam_joints_mm[hand]
-                errors[0, hand] = joint_errors_mm(with_true_scale(found, true), true)
+                if image.bone_valid[hand]:
+                    errors[0, hand] = joint_errors_mm(with_true_scale(found, true), true)
                 errors[1, hand] = joint_errors_mm(with_bone_length(found, mean_bone_mm), true - true[:1])
-            for scale, each in zip(("", ", mean bone"), errors, strict=True):
-                results[way + scale].append((image, each, valid))
+            results[way].append((image, errors[0], scalable))
+            results[f"{way}, mean bone"].append((image, errors[1], valid))
+    if unscalable:
+        log.warning("InterHand2.6M: %d hands whose reference bone is unknown count in mean-bone rows alone", unscalable)
     rows = []
     for name, each in results.items():
         table = interhand_table(each)
         row: Figures = {"name": name} | {group: found.official_mm for group, found in table.items()}
         rows.append(row | {"pooled": table["ALL"].pooled_mm})
-    return {"name": "InterHand2.6M", "split": test.split, "unit": "mm", "images": len(images), "rows": rows}
+    return {"name": "InterHand2.6M", "split": test.split, "unit": "mm", "images": len(results[ALONE]), "rows": rows}
 
 
 def tzionas_figures(pipeline: HdrPipeline, test: TzionasTest, progress: Callable[[int, int], None]) -> Figures:
@@ -62,7 +68,7 @@ def tzionas_figures(pipeline: HdrPipeline, test: TzionasTest, progress: Callable
         for way, prediction in predictions.items():
             results[way].append((image, prediction.joints_px))
     rows = [{"name": name, "EPE": tzionas_epe_px(each)} for name, each in results.items()]
-    return {"name": "Tzionas", "split": "", "unit": "px", "images": len(images), "rows": rows}
+    return {"name": "Tzionas", "split": "", "unit": "px", "images": len(results[ALONE]), "rows": rows}
 
 
 def _predicted(

@@ -10,7 +10,7 @@ import numpy as np
 from aih_builder.drawing import draw_masks, draw_skeleton
 from aih_builder.errors import ConfigError
 from aih_builder.geometry import FloatArray
-from aih_builder.hdr.crops import box_of_mask, cropped, cropped_masks, moved_points
+from aih_builder.hdr.crops import Box, box_of_mask, cropped, cropped_masks, moved_points
 from aih_builder.hdr.data import usable_hands
 from aih_builder.hdr.metrics import mask_iou, region_error, ssim_map
 from aih_builder.hdr.pipeline import FULL, SHPE_ALONE, HandMasks, HdrPipeline, Prediction, Switches
@@ -66,8 +66,7 @@ def evaluate_samples(
         items = [_item(samples, i) for i in chosen[start : start + pipeline.batch]]
         images = [sample.image_rgb for _, sample, _ in items]
         true = [HandMasks(amodal=s.amodal_mask, visible=s.visible_mask) for _, s, _ in items]
-        boxes = [box_of_mask(s.amodal_mask[0] | s.amodal_mask[1]) for _, s, _ in items]
-        segmented = pipeline.segment(images, boxes)  # pyright: ignore[reportArgumentType]  # samples show a hand
+        segmented = pipeline.segment(images, [_box(sample) for _, sample, _ in items])
         masks = {"true": true, "predicted": segmented}
         made = {name: pipeline.hands(images, masks[VARIANTS[name].masks], VARIANTS[name].switches) for name in variants}
         truth = _on_true_pictures(pipeline, items)
@@ -102,6 +101,22 @@ def evaluate_samples(
     )
     notes = [f"HASM found {absent[1]} of {absent[0]} hands that are not there."] if absent[0] else []
     return hands, shown, notes
+
+
+def time_per_image(pipeline: HdrPipeline, samples: Dataset) -> dict[str, float]:
+    """Milliseconds per image by stage, of all of HDR with boxes, over up to four batches, after one to warm up."""
+    chosen = [samples[i] for i in _chosen(samples, 4 * pipeline.batch)]
+    images, boxes = [sample.image_rgb for sample in chosen], [_box(sample) for sample in chosen]
+    pipeline(images[: pipeline.batch], boxes[: pipeline.batch])
+    pipeline.forget_times()
+    pipeline(images, boxes)
+    return dict(pipeline.timing_ms())
+
+
+def _box(sample: Sample) -> Box:
+    box = box_of_mask(sample.amodal_mask[0] | sample.amodal_mask[1])
+    assert box is not None, "a sample shows at least one hand"
+    return box
 
 
 def _chosen(samples: Dataset, limit: int | None) -> list[int]:

@@ -99,8 +99,7 @@ class HdrPipeline:
             found = " and ".join(f"{side} px, crop_factor {factor:g}" for side, factor in sorted(crops))
             raise ConfigError(f"HDRM and SHPE take different crops: {found}. Train both with the same ones.")
         self.crop_px, self.crop_factor = crops.pop()
-        self.seconds: dict[Stage, float] = dict.fromkeys(STAGES, 0.0)
-        self.images = 0
+        self.forget_times()
 
     @property
     def checkpoints(self) -> "dict[ModuleName, Checkpoint]":
@@ -180,8 +179,12 @@ class HdrPipeline:
             made.append(_prediction(masks[i], crops[both], single[both], crop_px[both], location[both], score[both]))
         return made
 
+    def forget_times(self) -> None:
+        """Let timing_ms begin anew."""
+        self.seconds, self.images = dict.fromkeys(STAGES, 0.0), 0
+
     def timing_ms(self) -> dict[Stage, float]:
-        """Milliseconds per image by stage, so far."""
+        """Milliseconds per image by stage, so far: each call of `segment` should have had one of `hands`."""
         return {stage: 1000 * seconds / max(self.images, 1) for stage, seconds in self.seconds.items()}
 
     def _segment(self, images: Sequence[ImageU8], squares: Sequence[Square]) -> list[HandMasks]:

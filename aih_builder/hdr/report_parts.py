@@ -183,7 +183,8 @@ def _masks(masks: Figures) -> str:
     sides = [{"name": name, "iou": iou} for name, iou in masks.get("by_mask", {}).items()]
     text = (
         "Masks found by HASM against the true ones. IoU: what both hold over what either holds, 1 is perfect. Amodal: "
-        "the whole hand, as if nothing hid it. Invisible: the part that the other hand hides."
+        "the whole hand, as if nothing hid it. Invisible: the part that the other hand hides. Hands count whose target "
+        "is known and that the frame hardly cuts."
     )
     return section(
         "Masks",
@@ -230,7 +231,8 @@ def _pose(pose: Figures) -> str:
         f"{PAPER}, mm": figure("paper", 2),
     }
     text = (
-        "MPJPE: mean distance of the joints, wrist on wrist, scaled by the true length of a bone; mean bone: scaled by "
+        "MPJPE: mean distance of the 21 joints, wrist on wrist (the wrist itself counts as 0, here, in AUC and in the "
+        "curves), scaled by the true length of a bone; mean bone: scaled by "
         "the mean length instead; PA: after the best turn, shift and scale; EPE: in the image. AUC: area below the "
         "curve of joints within a distance, more is better."
     )
@@ -253,7 +255,7 @@ def _pose_plots(pose: Figures) -> str:
             for k, name in enumerate(share_bins(by["edges"]))
         ]
         names = {f"{name}, mm": figure(name, 2) for name in by["curves"]}
-        left = plot("MPJPE by the hidden share", pose_occlusion_plot(by))
+        left = plot("MPJPE of all hands by the hidden share", pose_occlusion_plot(by))
         left += listing({"hidden share": word("name"), "hands": counted("hands"), **names}, rows)
     if pck := pose.get("pck"):
         curves = {name: percent(curve) for name, curve in pck["curves"].items()}
@@ -293,6 +295,8 @@ def _benchmark(benchmark: Figures) -> str:
         ]
     unit = {"mm": "MPJPE in mm", "px": "Error in pixels"}.get(benchmark.get("unit", ""), benchmark.get("unit", ""))
     text = f"{unit}; less is better." if unit else ""
+    if benchmark.get("images") is not None:
+        text += f" {benchmark['images']:,} images."
     if benchmark["name"] == "InterHand2.6M":
         text += " SH: single hands, IH: interacting hands, ALL: both. A star: the paper took it from another work."
     return section(

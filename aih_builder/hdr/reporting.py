@@ -12,9 +12,17 @@ import torch
 
 from aih_builder import __version__
 from aih_builder.hdr.checkpoint import Checkpoint
-from aih_builder.hdr.evaluate import ALONE, PICTURE_MASKS, TRUE_PICTURE, WITH_HDR
+from aih_builder.hdr.evaluate import ALONE, PICTURE_MASKS, TRUE_PICTURE, WITH_HDR, time_per_image
 from aih_builder.hdr.pipeline import HdrPipeline
-from aih_builder.hdr.scores import Hands, gain_figures, image_figures, mask_figures, mean_pose_mm, pose_figures
+from aih_builder.hdr.scores import (
+    Hands,
+    gain_figures,
+    image_figures,
+    mask_figures,
+    mean_pose_mm,
+    pose_figures,
+    scored,
+)
 from aih_builder.hdr.settings import ModuleName
 from aih_builder.shards.plan import load_plan
 from aih_builder.shards.reader import Dataset
@@ -26,7 +34,7 @@ def sample_figures(
     hands: Hands, pipeline: HdrPipeline, samples: Dataset, split: str, *, least_occlusion: float, seed: int
 ) -> Figures:
     """Data, masks, images, pose and time of an evaluation on our own samples."""
-    chosen = hands.occlusion > least_occlusion if least_occlusion else np.ones(len(hands.side), bool)
+    chosen = scored(hands, least_occlusion)
     statistics = pipeline.checkpoints["shpe"].data
     pose = pose_figures(hands, chosen, mean_bone_mm=statistics["mean_bone_mm"], seed=seed)
     mean_mm = mean_pose_mm(hands, np.array(statistics["mean_location"]))
@@ -36,6 +44,7 @@ def sample_figures(
     true_mm = hands.errors_mm(TRUE_PICTURE).mean(axis=1)
     pose["true_picture"] = {"mpjpe_mm": float(true_mm.mean()), "mean_pose_mm": float(mean_mm.mean())}
     plan = load_plan(samples.folder)
+    batch_ms = time_per_image(pipeline, samples)
     figures: Figures = {
         "data": {
             "name": plan.manifest.name,
@@ -49,7 +58,7 @@ def sample_figures(
         "timing_ms": {
             "device": str(pipeline.device),
             "batch": pipeline.batch,
-            "image": {stage: round(ms, 3) for stage, ms in pipeline.timing_ms().items()},
+            "image": {stage: round(ms, 3) for stage, ms in batch_ms.items()},
         },
     }
     if hands.pictures:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from aih_builder.errors import ConfigError
 from aih_builder.geometry import FloatArray
 from aih_builder.hdr.metrics import (
     PCK_THRESHOLDS_MM,
@@ -41,6 +42,17 @@ class Hands:
     def errors_mm(self, variant: str) -> FloatArray:
         """Errors (N, 21) with the wrist and the reference bone's length of the truth: HDR's own scoring."""
         return joint_errors_mm(with_true_scale(self.found[variant], self.true_mm), self.true_mm)
+
+
+def scored(hands: Hands, least_occlusion: float) -> NDArray[np.bool_]:
+    """The hands (N,) whose poses count: hidden by more than that; at 0 all. Raises ConfigError for none."""
+    chosen = hands.occlusion > least_occlusion if least_occlusion else np.ones(len(hands.side), bool)
+    if not chosen.any():
+        raise ConfigError(
+            f"least_occlusion: {least_occlusion}, but none of {len(chosen)} hands is hidden by more than that (at most "
+            f"{hands.occlusion.max():.2f}). Lower it, or evaluate more samples."
+        )
+    return chosen
 
 
 def mean_pose_mm(hands: Hands, mean_location: FloatArray) -> FloatArray:

@@ -1,5 +1,6 @@
 """Does HDR help? A study makes its data, trains the modules once per seed and variant, and compares them."""
 
+import json
 import logging
 import time
 from collections.abc import Callable
@@ -10,8 +11,8 @@ import numpy as np
 import torch
 
 from aih_builder.config import load_manifest
+from aih_builder.errors import ConfigError
 from aih_builder.files import write_json, write_whole
-from aih_builder.hdr.checkpoint import LAST, load
 from aih_builder.hdr.evaluate import (
     ALONE,
     NO_DEOCCLUSION,
@@ -26,9 +27,9 @@ from aih_builder.hdr.pipeline import HdrPipeline
 from aih_builder.hdr.published import ABLATION_MM
 from aih_builder.hdr.report import STUDY_FORMAT, study_page
 from aih_builder.hdr.reporting import made_with, network_figures, sample_figures, subset_of, training_figures
-from aih_builder.hdr.scores import Figures, Hands, gain_figures
+from aih_builder.hdr.scores import Figures, Hands, gain_figures, scored
 from aih_builder.hdr.settings import MODULES, Training
-from aih_builder.hdr.study_settings import Study, Variant
+from aih_builder.hdr.study_settings import ROWS, Study
 from aih_builder.hdr.train import train
 from aih_builder.hdr.verdict import floors, verdict
 from aih_builder.parallel import run_tasks
@@ -37,13 +38,9 @@ from aih_builder.shards.reader import open_dataset
 
 log = logging.getLogger(__name__)
 
-RECORD, PAGE = "study.json", "report.html"
+RECORD, PAGE, SPENT = "study.json", "report.html", "spent_s.json"
 _SEED = 1  # of the bootstrap
-# Our rows that come of one set of modules, by the names of the paper's.
-_ROWS = {
-    "SHPE only": ALONE, "without removal": NO_REMOVAL, "without de-occlusion": NO_DEOCCLUSION, "full": WITH_HDR,
-    "full, true masks": TRUE_MASKS, "true single-hand picture": TRUE_PICTURE,
-}  # fmt: skip
+_ROWS = dict(zip(ROWS, (ALONE, NO_REMOVAL, NO_DEOCCLUSION, WITH_HDR, TRUE_MASKS, TRUE_PICTURE), strict=True))
 
 
 class Run(NamedTuple):
@@ -73,56 +70,85 @@ class Result(NamedTuple):
     figures: Figures
 
 
-def run_study(study: Study, where: str, out: Path, say: Callable[[str], None] = log.info) -> Path:
+def run_study(study: Study, source: Path, out: Path, say: Callable[[str], None] = log.info) -> Path:
     """Run what is missing of a study and write out/study.json and out/report.html; returns the page.
 
-    Goes on where it stopped: finished shards and steps that are in a checkpoint are kept.
+    Goes on where it stopped: finished shards and steps that are in a checkpoint are kept. `source` is the study's file.
+    Raises ConfigError where a run in `out` is of another configuration or dataset, or no test sample is hidden enough.
     """
-    started = time.perf_counter()
+    spent = _Spent(out / SPENT)
     data = out / "data"
     built = generate(load_manifest(study.data), data, jobs=study.jobs)
-    generated = time.perf_counter()
-    say(f"data: {built.samples} samples made, {(generated - started) / 60:.1f} min")
-    runs, tests = _plan(study, where, out)
+    say(f"data: {built.samples} samples made, {spent.add('data'):.1f} min")
+    _require_occlusion(data, study.least_occlusion)
+    runs, tests = _plan(study, source, out)
     runs.sort(key=lambda run: -run.minutes_hint)
     for position, minutes in run_tasks(_train_one, runs, study.jobs):
+        spent.add("training")
         say(f"trained {runs[position].name}, {minutes:.1f} min")
-    trained = time.perf_counter()
     results: dict[int, Result] = {}
     for position, result in run_tasks(_evaluate_one, tests, study.jobs):
         results[position] = result
         say(f"evaluated seed {tests[position].seed}, {tests[position].variant or 'HDR'}")
-    ended = time.perf_counter()
-    minutes = {"data": generated - started, "training": trained - generated, "evaluation": ended - trained}
-    minutes = {name: seconds / 60 for name, seconds in (minutes | {"all": ended - started}).items()}
-    record = _record(study, tests, [results[k] for k in range(len(tests))], minutes)
+    spent.add("evaluation", anew=True)
+    record = _record(study, tests, [results[k] for k in range(len(tests))], spent.minutes())
     write_json(out / RECORD, _without_pictures(record))
     write_whole(out / PAGE, study_page(record).encode())
     return out / PAGE
 
 
-def _plan(study: Study, where: str, out: Path) -> tuple[list[Run], list[Test]]:
+class _Spent:
+    """Minutes of a study by its stages, over all calls that it took; what a killed call did last is not in it."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.seconds: dict[str, float] = {}
+        if path.is_file():
+            self.seconds = json.loads(path.read_text(encoding="utf-8"))
+        self.since = time.perf_counter()
+
+    def add(self, stage: str, *, anew: bool = False) -> float:
+        """Add what passed since the last call to a stage, or make it that; returns it in minutes."""
+        now = time.perf_counter()
+        passed, self.since = now - self.since, now
+        self.seconds[stage] = passed + (0.0 if anew else self.seconds.get(stage, 0.0))
+        write_json(self.path, self.seconds)
+        return passed / 60
+
+    def minutes(self) -> dict[str, float]:
+        """By stage, and all."""
+        found = {stage: seconds / 60 for stage, seconds in self.seconds.items()}
+        return found | {"all": sum(found.values())}
+
+
+def _require_occlusion(data: Path, least: float) -> None:
+    """So that a study that can say nothing ends before its training, not after."""
+    rates = [arrays["occlusion_rate"] for arrays in open_dataset(data, split="test").small_arrays()]
+    if least and not any((rate > least).any() for rate in rates):
+        raise ConfigError(
+            f"least_occlusion: {least}, but no hand of the test samples is hidden by more than that (at most "
+            f"{max(float(rate.max()) for rate in rates):.2f}). Lower it, or ask for more occlusion in the manifest."
+        )
+
+
+def _plan(study: Study, source: Path, out: Path) -> tuple[list[Run], list[Test]]:
     """Every different training run, and every evaluation. A variant shares the runs in which it does not differ."""
     runs: dict[str, Run] = {}
     tests = []
     for seed in study.seeds:
-        base = {module: study.training(module, seed, None, out / "data", where) for module in MODULES}
+        base = {module: study.training(module, seed, None, out / "data", source) for module in MODULES}
         for variant in (None, *study.variants):
             models = {}
             for module in MODULES:
-                training = study.training(module, seed, variant, out / "data", where)
+                training = study.training(module, seed, variant, out / "data", source)
                 own = variant is not None and training != base[module]
-                name = f"{module}-{seed}" + (f"-{_slug(variant)}" if own and variant else "")
+                name = f"{module}-{seed}" + (f"-{variant.slug}" if own and variant else "")
                 folder = out / "runs" / name
                 runs[name] = Run(name, training, folder, getattr(study, module).minutes_hint)
                 models[module] = folder
             first = variant is None and seed == study.seeds[0]
             tests.append(Test(seed, variant and variant.name, models, out / "data", study, first))
     return list(runs.values()), tests
-
-
-def _slug(variant: Variant) -> str:
-    return "".join(c if c.isalnum() else "-" for c in variant.name.lower())
 
 
 def _train_one(run: Run) -> float:
@@ -134,8 +160,7 @@ def _train_one(run: Run) -> float:
     root.addHandler(handler)
     root.setLevel(logging.INFO)
     try:
-        if not (run.folder / LAST).exists() or load(run.folder).step < run.training.steps:
-            train(run.training, run.folder)
+        train(run.training, run.folder)  # of a finished run it only checks that it is the one meant
     finally:
         root.removeHandler(handler)
         handler.close()
@@ -176,7 +201,7 @@ def _record(study: Study, tests: list[Test], results: list[Result], minutes: Fig
             row = _seed_row(study, test.seed, result, WITH_HDR, against=base[test.seed].hands)
             rows.setdefault(test.variant, []).append(row)
     first = next(iter(base.values()))
-    chosen = first.hands.occlusion > study.least_occlusion
+    chosen = scored(first.hands, study.least_occlusion)
     record: Figures = {
         "format": STUDY_FORMAT,
         "title": study.title,
@@ -205,7 +230,7 @@ def _record(study: Study, tests: list[Test], results: list[Result], minutes: Fig
 def _seed_row(study: Study, seed: int, result: Result, variant: str, against: Hands | None = None) -> Figures:
     """A row's figures for one seed; differences are paired with SHPE alone of the modules without changes."""
     hands = result.hands
-    chosen = hands.occlusion > study.least_occlusion
+    chosen = scored(hands, study.least_occlusion)
     found = next(row for row in result.figures["pose"]["rows"] if row["name"] == variant)
     row = {"seed": seed, "mpjpe_mm": found["mpjpe_mm"], "interval_mm": found["interval_mm"]}
     if against is not None:

@@ -11,6 +11,10 @@ from aih_builder.hdr.settings import MODULES, Count, ModuleName, Training, parse
 from aih_builder.identity import Split
 
 Keys = dict[str, Any]
+# The rows that one set of modules gives, by the names of the paper's where it has them.
+ROWS = (
+    "SHPE only", "without removal", "without de-occlusion", "full", "full, true masks", "true single-hand picture",
+)  # fmt: skip
 
 
 class SamplesTest(Model):
@@ -73,6 +77,11 @@ class Variant(Model):
     hdrm: Keys = Field(default_factory=dict)
     shpe: Keys = Field(default_factory=dict)
 
+    @property
+    def slug(self) -> str:
+        """The name as part of a folder's."""
+        return "".join(c if c.isalnum() else "-" for c in self.name.lower())
+
 
 class Study(Model):
     """One run of `aih study`."""
@@ -95,17 +104,21 @@ class Study(Model):
 
     @model_validator(mode="after")
     def _names_differ(self) -> "Study":
-        names = [variant.name for variant in self.variants]
-        if len(set(names)) < len(names):
-            raise ValueError("variants: two have one name")
+        slugs = [variant.slug for variant in self.variants]
+        if len(set(slugs)) < len(slugs):
+            raise ValueError("variants: two have one name, or names that give one folder")
+        if taken := [variant.name for variant in self.variants if variant.name in ROWS]:
+            raise ValueError(f"variants: {taken[0]} is a row that every study has; name it otherwise")
         return self
 
-    def training(self, module: ModuleName, seed: int, variant: Variant | None, data: Path, where: str) -> Training:
-        """The resolved configuration of one run. Raises ConfigError."""
+    def training(self, module: ModuleName, seed: int, variant: Variant | None, data: Path, source: Path) -> Training:
+        """The resolved configuration of one run on the dataset `data`; paths in it count from the folder of `source`,
+        the study's file. Raises ConfigError.
+        """
         content = _merged(getattr(self, module).training, {} if variant is None else getattr(variant, module))
-        content = _merged(content, {"schema": 1, "module": module, "seed": seed, "data": {"path": str(data)}})
-        name = f"{where}: {module}" if variant is None else f"{where}: {variant.name}: {module}"
-        return parse_training(content, where=name, folder=data.parent)
+        content = _merged(content, {"schema": 1, "module": module, "seed": seed, "data": {"path": str(data.resolve())}})
+        name = f"{source}: {module}" if variant is None else f"{source}: {variant.name}: {module}"
+        return parse_training(content, where=name, folder=source.resolve().parent)
 
 
 def load_evaluation(path: Path) -> Evaluation:
@@ -135,7 +148,7 @@ def load_study(path: Path) -> Study:
     study = study.model_copy(update={"data": path.resolve().parent / study.data})
     for module in MODULES:  # so that a wrong key is told before the data are made
         for variant in (None, *study.variants):
-            study.training(module, study.seeds[0], variant, study.data, str(path))
+            study.training(module, study.seeds[0], variant, study.data, path)
     return study
 
 

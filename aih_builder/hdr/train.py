@@ -9,6 +9,7 @@ import numpy as np
 import torch
 import yaml
 from accelerate import Accelerator
+from accelerate.state import AcceleratorState
 from accelerate.utils import gather_object
 from torch.utils.data import DataLoader
 
@@ -38,10 +39,14 @@ def train(training: Training, out: Path, *, progress: Progress = _silent) -> Che
     out gets training.yaml, last.pt and TensorBoard's events. Raises TrainingError where a loss is not finite, memory is
     out, or last.pt is of another configuration; last.pt stays as it was then.
     """
+    # Accelerate keeps one device and precision for a process; a study's runs, one after another, differ in them.
+    AcceleratorState._reset_state(reset_partial_state=True)
     accelerator = Accelerator(
         cpu=training.device == "cpu",
         mixed_precision={"float32": "no", "bfloat16": "bf16", "float16": "fp16"}[training.precision],
     )
+    if training.precision == "float16" and accelerator.device.type == "cpu":
+        raise ConfigError(f"precision: float16 needs a GPU, and there is none here. Set {training.module} to float32.")
     if training.threads:
         torch.set_num_threads(training.threads)
     torch.manual_seed(training.seed)  # all processes start from the same weights
@@ -53,7 +58,10 @@ def train(training: Training, out: Path, *, progress: Progress = _silent) -> Che
     )  # fmt: skip
     validation = _validation(training)
     torch.manual_seed(training.seed + accelerator.process_index)  # but drop different paths
-    about = {"plan_hash": load_plan(training.data.path).plan_hash, "schema": SCHEMA_VERSION, "items": len(data)}
+    about = {
+        "plan_hash": load_plan(training.data.path).plan_hash, "schema": SCHEMA_VERSION, "items": len(data),
+        "processes": accelerator.num_processes,
+    }  # fmt: skip
     about |= pose_statistics(data) if training.module == "shpe" else {}
     checkpoint = _resume(task, training, out, about)
     task.prepare()
@@ -107,8 +115,8 @@ def _resume(task: Task, training: Training, out: Path, about: dict[str, Any]) ->
         names = ("networks", "optimisers")
         return Checkpoint(training, 0, *({} for _ in names), random=[], data=about, notes=task.notes)
     found = load(out / LAST, training.module)
-    if (changed := _changed(found.training, training)) or found.data != about:
-        what = f"its {', '.join(changed)} differed" if changed else "the dataset was another one"
+    if changed := _changed(found, training, about):
+        what = f"its {', '.join(changed)} differed"
         raise ConfigError(
             f"{out / LAST}: a run that cannot be gone on with: {what}. Name another --out, or delete the folder."
         )
@@ -127,12 +135,21 @@ def _resume(task: Task, training: Training, out: Path, about: dict[str, Any]) ->
 _FREE = {"steps", "device", "threads", "workers", "log_every", "pictures_every", "checkpoint_every", "validate_every"}
 
 
-def _changed(before: Training, now: Training) -> list[str]:
+# What a run was trained on, and what that is called.
+_ABOUT = {
+    "plan_hash": "dataset", "schema": "dataset's schema", "items": "number of items",
+    "processes": "number of processes",
+}  # fmt: skip
+
+
+def _changed(found: Checkpoint, now: Training, about: dict[str, Any]) -> list[str]:
+    """What makes a run another one than a checkpoint's, in words."""
+    before = found.training
     one, other = before.to_json(), now.to_json()
     changed = [key for key in other if key not in _FREE and one.get(key) != other[key]]
     if before.steps != now.steps and now.optimiser.schedule != "constant":
         changed.append("steps, on which the learning rate hangs,")
-    return changed
+    return changed + [name for key, name in _ABOUT.items() if found.data.get(key, 1) != about[key]]
 
 
 def _checkpoint(task: Task, done: int, about: dict[str, Any], before: Checkpoint) -> Checkpoint:

@@ -12,10 +12,19 @@ from aih_builder.errors import ConfigError
 from aih_builder.hdr.checkpoint import Checkpoint, load
 from aih_builder.hdr.crops import crop_affine, cropped, square_of_mask
 from aih_builder.hdr.eval_run import EXAMPLES, HANDS, PAGE, RECORD, run_evaluation
-from aih_builder.hdr.evaluate import ALONE, TRUE_MASKS, TRUE_PICTURE, VARIANTS, WITH_HDR, evaluate_samples
+from aih_builder.hdr.evaluate import (
+    ALONE,
+    NO_DEOCCLUSION,
+    NO_REMOVAL,
+    TRUE_MASKS,
+    TRUE_PICTURE,
+    VARIANTS,
+    WITH_HDR,
+    evaluate_samples,
+)
 from aih_builder.hdr.pipeline import FULL, SHPE_ALONE, HandMasks, Prediction, Switches
 from aih_builder.hdr.reporting import sample_figures
-from aih_builder.hdr.scores import Hands, gain_figures
+from aih_builder.hdr.scores import Hands, gain_figures, scored
 from aih_builder.hdr.study_settings import Evaluation, SamplesTest
 from aih_builder.hdr.verdict import floors, verdict
 from aih_builder.imaging import ImageU8, read_image
@@ -49,6 +58,12 @@ class Oracle:
         del switches
         return [self._prediction(image, found) for image, found in zip(images, masks, strict=True)]
 
+    def __call__(self, images: Sequence[ImageU8], boxes: Sequence[Any]) -> list[Prediction]:
+        return self.hands(images, self.segment(images, boxes), FULL)
+
+    def forget_times(self) -> None:
+        """It keeps none."""
+
     def timing_ms(self) -> dict[str, float]:
         return {"shpe": 1.0}
 
@@ -74,14 +89,14 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_models(tmp_path_factory.mktemp("models"), None)
 
 
-def scored(pipeline: Any, samples: Dataset) -> tuple[Hands, dict[str, Any]]:
+def evaluated(pipeline: Any, samples: Dataset) -> tuple[Hands, dict[str, Any]]:
     hands, _, _ = evaluate_samples(pipeline, samples)
     return hands, sample_figures(hands, pipeline, samples, "test", least_occlusion=0.0, seed=0)
 
 
 def test_the_truth_scores_perfect_everywhere(both_dataset: Path, models: Path) -> None:
     samples = open_dataset(both_dataset)
-    hands, figures = scored(Oracle(samples, models), samples)
+    hands, figures = evaluated(Oracle(samples, models), samples)
     assert len(hands.side) > len(samples)
     assert figures["masks"]["all"]["amodal_iou"] == figures["masks"]["all"]["visible_iou"] == 1.0
     assert figures["masks"]["all"]["invisible_iou"] == 1.0
@@ -98,7 +113,7 @@ def test_the_truth_scores_perfect_everywhere(both_dataset: Path, models: Path) -
 
 def test_another_samples_truth_does_not(both_dataset: Path, models: Path) -> None:
     samples = open_dataset(both_dataset)
-    _, figures = scored(Oracle(samples, models, shift=3), samples)
+    _, figures = evaluated(Oracle(samples, models, shift=3), samples)
     assert figures["masks"]["all"]["amodal_iou"] < 0.6
     assert all(row["mpjpe_mm"] > 10 and row["epe_px"] > 3 for row in figures["pose"]["rows"])
     made = {(row["method"], row["masks"]): row for row in figures["images"]["rows"]}
@@ -107,7 +122,7 @@ def test_another_samples_truth_does_not(both_dataset: Path, models: Path) -> Non
 
 def test_hidden_pixels_only_count_where_there_are_enough(both_dataset: Path, models: Path) -> None:
     samples = open_dataset(both_dataset)
-    hands, _ = scored(Oracle(samples, models), samples)
+    hands, _ = evaluated(Oracle(samples, models), samples)
     for row in range(len(hands.side)):
         sample, side = samples[int(hands.sample[row])], int(hands.side[row])
         hidden = int((sample.amodal_mask[side] & ~sample.visible_mask[side]).sum())
@@ -158,6 +173,22 @@ def test_floors_are_those_of_the_method() -> None:
     assert {floor["seed"] for floor in good} == {3}
     bad = floors(0, evaluation_with(iou=0.79, mpjpe_mm=36.0, mean_pose_mm=50.0, made=0.3, copied=0.3))
     assert [floor["passed"] for floor in bad] == [False] * 3
+
+
+def test_without_a_hidden_pixel_hdrm_passes_no_floor() -> None:
+    evaluation = evaluation_with(iou=0.9, mpjpe_mm=30.0, mean_pose_mm=50.0, made=0.1, copied=0.3)
+    for row in evaluation["images"]["rows"]:
+        del row["M_D"]
+    assert [floor["passed"] for floor in floors(0, evaluation)] == [True, True, False]
+
+
+def test_hands_are_scored_above_a_bound_and_none_is_an_error() -> None:
+    occlusion = np.array([0.0, 0.2, 0.3])
+    hands = Hands(*(np.zeros(3, np.int64),) * 2, occlusion, *(np.zeros((3, 3)),) * 3)
+    assert scored(hands, 0).tolist() == [True] * 3
+    assert scored(hands, 0.2).tolist() == [False, False, True]
+    with pytest.raises(ConfigError, match=r"none of 3 hands is hidden by more than that \(at most 0\.30\)"):
+        scored(hands, 0.3)
 
 
 def evaluation_with(*, iou: float, mpjpe_mm: float, mean_pose_mm: float, made: float, copied: float) -> dict[str, Any]:
@@ -222,4 +253,6 @@ def test_every_variant_is_one_way_through_the_pipeline() -> None:
     assert VARIANTS[ALONE] == ("predicted", SHPE_ALONE)
     assert VARIANTS[WITH_HDR] == ("predicted", FULL)
     assert VARIANTS[TRUE_MASKS] == ("true", FULL)
+    assert VARIANTS[NO_REMOVAL] == ("predicted", Switches(deocclusion=True, removal=False))
+    assert VARIANTS[NO_DEOCCLUSION] == ("predicted", Switches(deocclusion=False, removal=True))
     assert TRUE_PICTURE not in VARIANTS

@@ -169,3 +169,31 @@ def test_learning_rates_follow_their_schedules(both_dataset: Path) -> None:
     assert cosine[0] == 1.0
     assert cosine[5] == 0.5
     assert cosine == sorted(cosine, reverse=True)
+
+
+def test_float16_without_a_gpu_is_refused_rather_than_trained_in_another_precision(
+    both_dataset: Path, tmp_path: Path
+) -> None:
+    if torch.cuda.is_available():
+        pytest.skip("there is a GPU here")
+    with pytest.raises(ConfigError, match="float16 needs a GPU"):
+        train(small_training("shpe", both_dataset, precision="float16", device="auto"), tmp_path)
+
+
+@pytest.mark.slow
+def test_two_processes_train_one_network_and_go_on_as_two_only(both_dataset: Path, tmp_path: Path) -> None:
+    config = tmp_path / "config.yaml"
+    config.write_text(yaml.safe_dump(small_training("hdrm", both_dataset, steps=4, checkpoint_every=2).to_json()))
+    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    command = ["-m", "aih_builder.cli.main", "train", "hdrm", str(config), "--out", str(tmp_path / "out")]
+    run = subprocess.run([*launch, *command], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert run.returncode == 0, run.stderr[-3000:]
+    found = load(tmp_path / "out")
+    assert (found.step, len(found.random), found.data["processes"]) == (4, 2, 2)
+    longer = small_training("hdrm", both_dataset, steps=6, checkpoint_every=2)
+    with pytest.raises(ConfigError, match="its number of processes differed"):
+        train(longer, tmp_path / "out")
+    config.write_text(yaml.safe_dump(longer.to_json()))
+    run = subprocess.run([*launch, *command], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert run.returncode == 0, run.stderr[-3000:]
+    assert load(tmp_path / "out").history["step"] == [1, 2, 3, 4, 5, 6]

@@ -45,7 +45,7 @@ def write_study(folder: Path, **changes: Any) -> Path:
         "shpe": {"training": common},
         "variants": [
             {"name": "without discriminator", "hdrm": {"hdrm_losses": {"adversarial": 0}}},
-            {"name": "render only", "hasm": {"data": {"engines": ["render"]}}},
+            {"name": "render only"} | {module: {"data": {"engines": ["render"]}} for module in ("hasm", "shpe")},
         ],
     } | changes  # fmt: skip
     (folder / "study.yaml").write_text(yaml.safe_dump(content), encoding="utf-8")
