@@ -16,7 +16,7 @@ from aih_builder.hdr.report import EVALUATION_FORMAT, evaluation_page
 from aih_builder.hdr.reporting import made_with, network_figures, sample_figures, training_figures
 from aih_builder.hdr.scores import Figures, Hands
 from aih_builder.hdr.study_settings import Evaluation
-from aih_builder.imaging import ImageU8, decode_png, encode_png
+from aih_builder.imaging import ImageU8, decode_image, encode_png
 from aih_builder.shards.reader import open_dataset
 
 log = logging.getLogger(__name__)
@@ -70,7 +70,7 @@ def run_evaluation(
 
 def _examples_sheet(examples: Sequence[Figures]) -> ImageU8:
     """The example pictures, a row each, below their titles."""
-    rows = [[decode_png(base64.b64decode(p["png"])) for p in example["pictures"]] for example in examples]
+    rows = [[decode_image(base64.b64decode(p["png"])) for p in example["pictures"]] for example in examples]
     grid = np.concatenate([np.concatenate(row, axis=1) for row in rows])
     head = np.full((_TITLE_PX, grid.shape[1], 3), 255, np.uint8)
     for k, picture in enumerate(examples[0]["pictures"]):

@@ -66,7 +66,7 @@ figure { margin: 0; min-width: 0; }
 .plot svg [style*='fill: #7b818c'] { fill: var(--faint) !important; }
 .plot svg { max-width: min(100%, 490px); width: 100%; }
 .example + .example { border-top: 1px solid var(--line); margin-top: 14px; padding-top: 10px; }
-.pictures { display: grid; gap: 10px; grid-template-columns: repeat(auto-fill, minmax(min(30%, 150px), 1fr)); }
+.pictures { display: grid; gap: 10px; grid-template-columns: repeat(auto-fill, minmax(min(30%, 130px), 1fr)); }
 .pictures img { border-radius: 6px; display: block; height: auto; width: 100%; }
 .pictures figcaption { color: var(--faint); font-size: 13px; }
 dl { display: grid; gap: 2px 18px; grid-template-columns: max-content minmax(0, 1fr); margin: 8px 0; }

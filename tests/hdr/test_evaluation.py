@@ -1,5 +1,6 @@
 """Evaluation end to end: what predicts the truth scores perfect, what predicts another sample's truth does not."""
 
+import base64
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -27,7 +28,7 @@ from aih_builder.hdr.reporting import sample_figures
 from aih_builder.hdr.scores import Hands, gain_figures, scored
 from aih_builder.hdr.study_settings import Evaluation, SamplesTest
 from aih_builder.hdr.verdict import floors, verdict
-from aih_builder.imaging import ImageU8, read_image
+from aih_builder.imaging import ImageU8, decode_image, read_image
 from aih_builder.sample import Sample
 from aih_builder.shards.reader import Dataset, open_dataset
 from tests.hdr_models import write_models
@@ -151,6 +152,8 @@ def test_untrained_networks_are_evaluated_to_a_record_a_page_and_columns(
     sheet, side_px = read_image(tmp_path / EXAMPLES), load(models / "shpe").training.input_px
     assert sheet.shape[1] == 7 * side_px
     assert (sheet.shape[0] - 20) % side_px == 0
+    shown = base64.b64decode(record["examples"][0]["pictures"][0]["png"])
+    assert np.array_equal(sheet[20 : 20 + side_px, :side_px], decode_image(shown))
     assert "<title>" in (tmp_path / PAGE).read_text(encoding="utf-8")
     with np.load(tmp_path / HANDS) as columns:
         assert columns[f"found: {WITH_HDR}"].shape == (stored["data"]["hands"], 21, 3)
