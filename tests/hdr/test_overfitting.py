@@ -17,12 +17,10 @@ _STILL = {
 }  # fmt: skip
 
 
-@pytest.fixture(scope="module")
-def eight(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Eight samples of two hands each, at 128 px."""
+def write_dataset(folder: Path, samples: int) -> Path:
+    """Samples of two hands each, at 128 px."""
     streams = small_content()["streams"]
-    streams["render"] |= {"count": {"train": 8, "val": 0, "test": 0}, "single_hand_fraction": 0}
-    folder = tmp_path_factory.mktemp("eight") / "dataset"
+    streams["render"] |= {"count": {"train": samples, "val": 0, "test": 0}, "single_hand_fraction": 0}
     generate(small_manifest(streams=streams, image_size_px=128, shard_samples=8), folder)
     return folder
 
@@ -37,16 +35,21 @@ def history(module: str, dataset: Path, out: Path, steps: int, rate: float, **ch
     return train(training, out).history
 
 
-def test_hasm_overfits(eight: Path, tmp_path: Path) -> None:
-    found = history("hasm", eight, tmp_path, 600, 2e-3, hasm={"encoder": "tiny", "head_width": 32, "drop_path": 0})
+def test_hasm_overfits_eight_samples(tmp_path: Path) -> None:
+    eight = write_dataset(tmp_path / "data", samples=8)
+    found = history(
+        "hasm", eight, tmp_path / "run", 600, 2e-3, hasm={"encoder": "tiny", "head_width": 32, "drop_path": 0}
+    )
     assert found["val amodal IoU, pooled"][-1] > 0.95
 
 
-def test_hdrm_overfits(eight: Path, tmp_path: Path) -> None:
-    found = history("hdrm", eight, tmp_path, 600, 2e-3)
+def test_hdrm_overfits_eight_hands(tmp_path: Path) -> None:
+    eight = write_dataset(tmp_path / "data", samples=4)
+    found = history("hdrm", eight, tmp_path / "run", 800, 2e-3)
     assert found["hole"][0] > 10 * found["hole"][-1]
 
 
-def test_shpe_overfits(eight: Path, tmp_path: Path) -> None:
-    found = history("shpe", eight, tmp_path, 600, 4e-3)
+def test_shpe_overfits_eight_hands(tmp_path: Path) -> None:
+    eight = write_dataset(tmp_path / "data", samples=4)
+    found = history("shpe", eight, tmp_path / "run", 700, 4e-3)
     assert found["val MPJPE mm, GT scale"][-1] < 5
