@@ -35,6 +35,7 @@ LAYERS = (
     "sources",
     "synth",
     "shards",
+    "doctor",
     "interop",
     "hdr",
     "viewer",

@@ -11,7 +11,7 @@ from rich.logging import RichHandler
 from typer.core import TyperGroup
 
 from aih_builder import __version__
-from aih_builder.cli import banks, datasets, end_interrupted, hands, poses, prediction, statistics, training
+from aih_builder.cli import banks, checkup, datasets, end_interrupted, hands, poses, prediction, statistics, training
 from aih_builder.cli.terminal import STDERR
 from aih_builder.errors import AihError
 
@@ -60,6 +60,7 @@ datasets.register(app)
 statistics.register(app)
 training.register(app)
 prediction.register(app)
+checkup.register(app)
 app.add_typer(hands.app, name="hand")
 app.add_typer(banks.app, name="bank")
 app.add_typer(poses.app, name="poses")
