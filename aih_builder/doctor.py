@@ -70,6 +70,10 @@ def examine(manifest: Path | None = None, out: Path = Path(), mano: Path | None 
         yield from _room(manifest, out)
 
 
+def _judged(what: str, good: bool, found: str, fix: str) -> Finding:
+    return Finding(what, "ok", found) if good else Finding(what, "broken", found, fix)
+
+
 def _python() -> Finding:
     low, high = _PYTHONS
     found = f"{sys.version.split()[0]} on {sys.platform}, {os.cpu_count()} CPU cores"
@@ -173,8 +177,8 @@ def _renders() -> Iterator[Finding]:
     if len(masks) > 1:
         one, other = masks.values()
         iou = float((one & other).sum() / max((one | other).sum(), 1))
-        state, fix = ("ok", "") if iou >= _AGREE_IOU else ("broken", "Update the GPU's driver, or set renderer: numba.")
-        yield Finding("renderers agree", state, f"mask IoU {iou:.4f}", fix)
+        fix = "Update the GPU's driver, or set renderer: numba."
+        yield _judged("renderers agree", iou >= _AGREE_IOU, f"mask IoU {iou:.4f}", fix)
 
 
 def _failure(name: str, made: Path) -> str:
@@ -205,13 +209,11 @@ def _room(path: Path, out: Path) -> Iterator[Finding]:
     free, nodes = shutil.disk_usage(place).free, os.statvfs(place)
     found = f"{size_bytes / 2**30:.1f} GiB of {free / 2**30:.1f} GiB free at {place}"
     fix = "Free space, name another --out, or lower streams.*.count, image_size_px or lossless."
-    yield Finding(f"space for {manifest.name}", *(("ok", found) if size_bytes < free else ("broken", found, fix)))
+    yield _judged(f"space for {manifest.name}", size_bytes < free, found, fix)
     if nodes.f_files:  # some filesystems have no such bound
         found = f"{files:,} files of {nodes.f_favail:,} that can be made"
         fix = "Raise shard_samples: a shard is two files."
-        yield Finding(
-            f"files for {manifest.name}", *(("ok", found) if files < nodes.f_favail else ("broken", found, fix))
-        )
+        yield _judged(f"files for {manifest.name}", files < nodes.f_favail, found, fix)
 
 
 def dataset_size(manifest: Manifest) -> tuple[int, int]:

@@ -2,7 +2,7 @@
 
 import base64
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,7 +13,7 @@ from aih_builder.geometry import FloatArray
 from aih_builder.hdr.crops import Box, box_of_mask, cropped, cropped_masks, moved_points
 from aih_builder.hdr.data import usable_hands
 from aih_builder.hdr.metrics import mask_iou, region_error, ssim_map
-from aih_builder.hdr.pipeline import FULL, SHPE_ALONE, HandMasks, HdrPipeline, Prediction, Switches
+from aih_builder.hdr.pipeline import FULL, SHPE_ALONE, HandMasks, HdrPipeline, Prediction, Stage, Switches
 from aih_builder.hdr.scores import Hands
 from aih_builder.imaging import ImageU8, encode_png
 from aih_builder.sample import SIDES, Mask, Sample, hdr_masks
@@ -103,14 +103,14 @@ def evaluate_samples(
     return hands, shown, notes
 
 
-def time_per_image(pipeline: HdrPipeline, samples: Dataset) -> dict[str, float]:
+def time_per_image(pipeline: HdrPipeline, samples: Dataset) -> Mapping[Stage, float]:
     """Milliseconds per image by stage, of all of HDR with boxes, over up to four batches, after one to warm up."""
     chosen = [samples[i] for i in _chosen(samples, 4 * pipeline.batch)]
     images, boxes = [sample.image_rgb for sample in chosen], [_box(sample) for sample in chosen]
     pipeline(images[: pipeline.batch], boxes[: pipeline.batch])
     pipeline.forget_times()
     pipeline(images, boxes)
-    return dict(pipeline.timing_ms())
+    return pipeline.timing_ms()
 
 
 def _box(sample: Sample) -> Box:

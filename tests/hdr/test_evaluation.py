@@ -143,7 +143,9 @@ def test_untrained_networks_are_evaluated_to_a_record_a_page_and_columns(
     both_dataset: Path, models: Path, tmp_path: Path
 ) -> None:
     test = SamplesTest(path=both_dataset, limit=4)
-    evaluation = Evaluation(schema=1, models=models, samples=test, device="cpu", batch=3, examples=2)
+    evaluation = Evaluation.model_validate(
+        {"schema": 1, "models": models, "samples": test, "device": "cpu", "batch": 3, "examples": 2}
+    )
     done: list[tuple[int, int]] = []
     record = run_evaluation(evaluation, tmp_path, lambda *each: done.append(each))
     stored = json.loads((tmp_path / RECORD).read_text(encoding="utf-8"))
@@ -187,7 +189,8 @@ def test_without_a_hidden_pixel_hdrm_passes_no_floor() -> None:
 
 def test_hands_are_scored_above_a_bound_and_none_is_an_error() -> None:
     occlusion = np.array([0.0, 0.2, 0.3])
-    hands = Hands(*(np.zeros(3, np.int64),) * 2, occlusion, *(np.zeros((3, 3)),) * 3)
+    places, values = np.zeros(3, np.int64), np.zeros((3, 3))
+    hands = Hands(places, places, occlusion, values, values, values)
     assert scored(hands, 0).tolist() == [True] * 3
     assert scored(hands, 0.2).tolist() == [False, False, True]
     with pytest.raises(ConfigError, match=r"none of 3 hands is hidden by more than that \(at most 0\.30\)"):
