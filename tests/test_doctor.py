@@ -107,3 +107,20 @@ def test_findings_are_printed_with_their_fixes() -> None:
     run = CliRunner().invoke(app, ["doctor"])
     assert run.exit_code == 0, run.output
     assert "ok     open hand: 778 vertices" in run.stdout
+
+
+def test_renderers_that_disagree_are_broken_where_the_default_is_the_gpus(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def drawn(name: str, made: Path) -> str:
+        mask = np.zeros((2, 8, 8), bool)
+        mask[:, : 4 if name == "numba" else 6] = True
+        np.savez(made, amodal_mask=mask, renderer=name, ms=1.0)
+        return ""
+
+    monkeypatch.setattr(doctor, "_failure", drawn)
+    for default, state in (("numba", "note"), ("pyrender", "broken")):
+        monkeypatch.setattr(doctor, "resolve", lambda _, default=default: default)
+        finding = found(list(doctor._renders()), "renderers agree")
+        assert (finding.state, finding.found) == (state, "mask IoU 0.6667")
+        assert "numba" in finding.fix

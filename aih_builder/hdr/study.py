@@ -1,6 +1,5 @@
 """Does HDR help? A study makes its data, trains the modules once per seed and variant, and compares them."""
 
-import json
 import logging
 import time
 from collections.abc import Callable
@@ -12,7 +11,7 @@ import torch
 
 from aih_builder.config import load_manifest
 from aih_builder.errors import ConfigError
-from aih_builder.files import write_json, write_whole
+from aih_builder.files import read_json, write_json, write_whole
 from aih_builder.hdr.evaluate import (
     ALONE,
     NO_DEOCCLUSION,
@@ -102,9 +101,7 @@ class _Spent:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.seconds: dict[str, float] = {}
-        if path.is_file():
-            self.seconds = json.loads(path.read_text(encoding="utf-8"))
+        self.seconds: dict[str, float] = read_json(path) if path.is_file() else {}
         self.since = time.perf_counter()
 
     def add(self, stage: str, *, anew: bool = False) -> float:
