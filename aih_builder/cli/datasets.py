@@ -65,13 +65,13 @@ def generate(
     as_json: Json = False,
 ) -> None:
     """Make a dataset, or what is missing of it. Stop and start it as you like: finished shards are kept."""
-    limits = _limits(shards)
+    part = _part(shards)
     with bar("samples") as progress:
         built = build.generate(
             load_manifest(manifest),
             out,
             jobs=jobs,
-            shards=limits,
+            shards=part,
             on_progress=lambda p: progress(p.done, p.total),
         )
     answer = {
@@ -85,12 +85,15 @@ def generate(
     say(answer, as_json)
 
 
-def _limits(text: str) -> tuple[int | None, int | None]:
+def _part(text: str) -> slice:
     try:
+        if "/" in text:
+            number, of = map(int, text.split("/"))
+            return slice(number, None, of)
         first, last = (int(part) if part else None for part in text.split(":"))
     except ValueError as error:
-        raise ConfigError(f"--shards {text}: expected A:B, for instance 0:8.") from error
-    return first, last
+        raise ConfigError(f"--shards {text}: expected A:B, such as 0:8, or I/N, such as 3/64.") from error
+    return slice(first, last)
 
 
 def index(folder: Folder) -> None:

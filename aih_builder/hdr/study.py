@@ -31,7 +31,7 @@ from aih_builder.hdr.settings import MODULES, Training
 from aih_builder.hdr.study_settings import ROWS, Study
 from aih_builder.hdr.train import train
 from aih_builder.hdr.verdict import floors, verdict
-from aih_builder.parallel import run_tasks
+from aih_builder.parallel.run import run_tasks
 from aih_builder.shards.build import generate
 from aih_builder.shards.reader import open_dataset
 

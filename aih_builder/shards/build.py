@@ -14,10 +14,11 @@ import numpy as np
 from aih_builder.config import Manifest, load_manifest
 from aih_builder.errors import ConfigError
 from aih_builder.files import remove, remove_stale
-from aih_builder.parallel import run_tasks
-from aih_builder.shards.format import encode_parts
-from aih_builder.shards.listing import write_listing
-from aih_builder.shards.plan import Plan, Shard, load_plan, make_plan
+from aih_builder.parallel.pool import Pool
+from aih_builder.parallel.run import pool_of, run_tasks
+from aih_builder.shards.format import LISTING_FILE, encode_parts
+from aih_builder.shards.listing import write_listing, write_listing_if_whole
+from aih_builder.shards.plan import Plan, Shard, make_plan
 from aih_builder.shards.reader import ShardReader
 from aih_builder.shards.tasks import make_sample, make_shard, probe_acceptance, shard_state
 
@@ -48,17 +49,17 @@ def generate(
     manifest: Manifest | str | PathLike[str],
     out: str | PathLike[str],
     *,
-    jobs: int = 1,
-    shards: tuple[int | None, int | None] = (None, None),
+    jobs: int | Pool = 1,
+    shards: slice = slice(None),
     on_progress: Callable[[Progress], None] | None = None,
 ) -> Built:
     """Make what is missing of a dataset: plan where that is new, skip finished shards, remake torn ones.
 
-    jobs is the number of processes; shards (first, last) limits the run to a part of the plan's shards, as a cluster's
-    array does. When every shard is there, dataset.json is written. Raises ConfigError, GenerationError or ShardError.
+    jobs is the number of processes, or a pool of other workers. shards limits the run to a part of the plan's shards:
+    slice(0, 8) the first eight, slice(3, None, 64) the fourth of 64 equal parts, as a cluster's array makes them. When
+    every shard is there, dataset.json is written. Raises ConfigError, GenerationError or ShardError.
     """
-    if jobs < 1:
-        raise ConfigError(f"jobs is {jobs}, expected at least 1.")
+    pool = pool_of(jobs)
     started = time.perf_counter()
     manifest = manifest if isinstance(manifest, Manifest) else load_manifest(Path(manifest))
     plan = make_plan(manifest, Path(out))
@@ -66,34 +67,37 @@ def generate(
     todo = [shard for shard in chosen if shard_state(plan, shard).state != "done"]
     remove_stale(plan.folder)
     if todo:
-        remove(plan.folder / "dataset.json")
+        remove(plan.folder / LISTING_FILE)
         log.info("acceptance of draws: %.0f %%", 100 * probe_acceptance(plan, todo))
-    total, done = sum(s.last - s.first for s in todo), 0
+    samples = make_shards(plan, todo, pool, on_progress)
+    finished = write_listing_if_whole(plan.folder)
+    seconds = time.perf_counter() - started
+    return Built(plan.folder, len(todo), len(chosen) - len(todo), samples, seconds, finished)
+
+
+def make_shards(
+    plan: Plan, shards: list[Shard], jobs: int | Pool, on_progress: Callable[[Progress], None] | None = None
+) -> int:
+    """Make some shards of a plan, each unless it is there by then; returns the number of their samples."""
+    total, done = sum(s.last - s.first for s in shards), 0
     report = _logged(on_progress)
     report(Progress(0, total))
     try:
-        with closing(run_tasks(partial(make_shard, plan.folder), todo, jobs)) as records:
+        with closing(run_tasks(partial(make_shard, plan.folder.resolve()), shards, jobs)) as records:
             for _, record in records:
                 done += record["samples"]
                 report(Progress(done, total))
     finally:
         remove_stale(plan.folder)
-    missing = [shard.file for shard in plan.shards() if shard_state(plan, shard).state != "done"]
-    if not missing:
-        write_listing(plan)
-    return Built(
-        plan.folder,
-        len(todo),
-        len(chosen) - len(todo),
-        done,
-        time.perf_counter() - started,
-        not missing,
-    )
+    return done
 
 
-def _chosen(shards: list[Shard], limits: tuple[int | None, int | None]) -> list[Shard]:
-    first, last = limits
-    first, last = 0 if first is None else first, len(shards) if last is None else last
+def _chosen(shards: list[Shard], part: slice) -> list[Shard]:
+    if part.step is not None:  # where there are more parts than shards, some are empty
+        if not 0 <= part.start < part.step:
+            raise ConfigError(f"shards {part.start}/{part.step}: of N parts there are 0/N to (N - 1)/N.")
+        return shards[part]
+    first, last = 0 if part.start is None else part.start, len(shards) if part.stop is None else part.stop
     if not 0 <= first < last <= len(shards):
         raise ConfigError(f"shards {first}:{last}: the plan has shards 0:{len(shards)}.")
     return shards[first:last]
@@ -124,8 +128,11 @@ def _logged(on_progress: Callable[[Progress], None] | None) -> Callable[[Progres
 
 
 def index(folder: str | PathLike[str]) -> Path:
-    """Write the dataset.json of a folder whose shards are all there: the last step of a cluster's array."""
-    return write_listing(load_plan(Path(folder)))
+    """Write the dataset.json of a folder whose shards are all there: the last step of a cluster's array.
+
+    Raises ConfigError where one is missing or torn.
+    """
+    return write_listing(Path(folder))
 
 
 def equals_stored(plan: Plan, shard: Shard, index: int) -> bool:

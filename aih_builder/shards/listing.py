@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Any
 
 from aih_builder.errors import ConfigError, ShardError
-from aih_builder.files import read_json, write_json
+from aih_builder.files import read_json, remove, write_json
 from aih_builder.identity import SPLITS
 from aih_builder.sample import SCHEMA_VERSION
 from aih_builder.shards.format import LISTING_FILE, LISTING_FORMAT
-from aih_builder.shards.plan import Plan
+from aih_builder.shards.plan import Plan, load_plan
 from aih_builder.shards.tasks import read_record, shard_state
 
 
@@ -49,11 +49,28 @@ def listing(plan: Plan) -> dict[str, Any]:
     }
 
 
-def write_listing(plan: Plan) -> Path:
-    """Write dataset.json, or leave it if it says the same. Raises ConfigError where a shard is missing or torn."""
-    path, content = plan.folder / LISTING_FILE, listing(plan)
-    with contextlib.suppress(ShardError):
-        if read_json(path) == content:
+def write_listing(folder: Path) -> Path:
+    """Write dataset.json, or leave it if it says the same. Raises ConfigError where a shard is missing or torn.
+
+    Another run may have made the dataset grow meanwhile: then the plan is read anew.
+    """
+    path = folder / LISTING_FILE
+    while True:
+        plan = load_plan(folder)
+        content = listing(plan)
+        with contextlib.suppress(ShardError):
+            if read_json(path) == content:
+                return path
+        write_json(path, content)
+        if load_plan(folder).manifest == plan.manifest:
             return path
-    write_json(path, content)
-    return path
+        remove(path)
+
+
+def write_listing_if_whole(folder: Path) -> bool:
+    """Write dataset.json where every shard of the plan, as it is now, is there; whether that is so."""
+    plan = load_plan(folder)
+    if any(shard_state(plan, shard).state != "done" for shard in plan.shards()):
+        return False
+    write_listing(folder)
+    return True

@@ -19,6 +19,7 @@ from aih_builder.files import read_json, remove, remove_stale, sha256_of, write_
 from aih_builder.hands.arrays import load_hand_arrays, open_hand
 from aih_builder.identity import SPLITS, EngineName, SampleName, Split, index_of
 from aih_builder.sample import SCHEMA_VERSION
+from aih_builder.shards.format import LISTING_FILE
 from aih_builder.shards.plan_pools import (
     check_bank,
     fill_cache,
@@ -223,8 +224,9 @@ def _resume(manifest: Manifest, folder: Path) -> Plan:
         require_planned_bank(plan.bank_file, plan.bank)
         require_bank(manifest, Bank(plan.bank_file))
     log.info("%s grows from %d to %d samples", folder, plan.manifest.total(), manifest.total())
-    remove(folder / "dataset.json")
+    remove(folder / LISTING_FILE)
     write_whole(folder / "manifest.yaml", dump_manifest(manifest).encode())
+    remove(folder / LISTING_FILE)  # another run may just have finished what was asked for before
     return load_plan(folder)
 
 

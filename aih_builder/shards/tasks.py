@@ -15,7 +15,7 @@ from threadpoolctl import threadpool_limits
 from aih_builder.errors import ConfigError, GenerationError, ShardError
 from aih_builder.files import read_json, write_json, write_whole
 from aih_builder.identity import EngineName, Split, name_of
-from aih_builder.parallel import worker_number
+from aih_builder.parallel.number import worker_number
 from aih_builder.sample import Sample
 from aih_builder.shards.plan import Plan, Shard, load_plan
 from aih_builder.shards.plan_pools import require_planned_bank
@@ -138,8 +138,13 @@ def _by_kind(engine: Engine, indices: Sequence[int]) -> dict[str, list[int]]:
 
 
 def make_shard(folder: Path, shard: Shard) -> dict[str, Any]:
-    """Make one shard of the plan in a folder; returns its record, which is written beside it."""
+    """Make one shard of the plan in a folder; returns its record, which is written beside it.
+
+    A shard that is finished by now, by another run or by a worker that was killed before it could say so, is left.
+    """
     plan = load_plan(folder)
+    if shard_state(plan, shard).state == "done":
+        return read_record(folder, shard)
     engine, tally = engine_for(plan, shard.engine), Tally()
     manifest = plan.manifest
     fields = manifest.fields_of(shard.engine)

@@ -9,12 +9,13 @@ from typing import NamedTuple
 
 import numpy as np
 
-from aih_builder.errors import AihError, ConfigError
+from aih_builder.errors import AihError
 from aih_builder.files import read_json, sha256_of
 from aih_builder.hands.model import HandModel
 from aih_builder.hands.surface import HandSurface
 from aih_builder.invariants import violations
-from aih_builder.parallel import run_tasks
+from aih_builder.parallel.pool import Pool
+from aih_builder.parallel.run import pool_of, run_tasks
 from aih_builder.sample import SIDES, Sample
 from aih_builder.shards.format import LISTING_FILE
 from aih_builder.shards.listing import listing
@@ -59,21 +60,21 @@ Hands = tuple[tuple[HandModel, HandModel], tuple[HandSurface, HandSurface]]
 def validate(
     path: str | PathLike[str],
     *,
-    jobs: int = 1,
+    jobs: int | Pool = 1,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> Report:
     """Check a dataset folder: every file against its checksum, every sample against every invariant.
 
-    jobs is the number of processes; on_progress gets shards done and in all. Raises ConfigError where the folder holds
-    no plan or jobs is below 1, ShardError where plan.json is unreadable; all else is reported.
+    jobs is the number of processes, or a pool of other workers; on_progress gets shards done and in all. Raises
+    ConfigError where the folder holds no plan or jobs is below 1, ShardError where plan.json is unreadable; all else is
+    reported.
     """
-    if jobs < 1:
-        raise ConfigError(f"jobs is {jobs}, expected at least 1.")
+    pool = pool_of(jobs)
     plan = load_plan(Path(path))
     shards = plan.shards()
     problems = [*_check_cache(plan), *_check_listing(plan), *_check_strangers(plan)]
     samples, found = 0, {}
-    with closing(run_tasks(partial(check_shard, plan.folder), shards, jobs)) as results:
+    with closing(run_tasks(partial(check_shard, plan.folder.resolve()), shards, pool)) as results:
         for position, (read, of_shard) in results:
             samples += read
             found[position] = of_shard

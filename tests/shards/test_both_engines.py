@@ -235,7 +235,7 @@ def test_an_engine_without_a_bank_needs_none(both_dataset: Path, tmp_path: Path,
     (copy / "cache/bank.h5").unlink()
     (copy / "render/train/render-train-00000.h5").unlink()
     monkeypatch.setattr(tasks, "_engines", {})
-    assert generate(small_both_manifest(), copy, shards=(0, 1)).made == 1
+    assert generate(small_both_manifest(), copy, shards=slice(0, 1)).made == 1
 
 
 def test_a_hopeless_engine_does_not_hide_behind_the_other(tmp_path: Path) -> None:

@@ -324,11 +324,11 @@ def test_a_plan_that_was_changed_by_hand_is_refused(copy: Path, what: str) -> No
 def test_parts_made_apart_and_indexed_equal_the_whole(small_dataset: Path, tmp_path: Path) -> None:
     folder = tmp_path / "parts"
     make_plan(small_manifest(), folder)
-    first = generate(small_manifest(), folder, shards=(3, None))
+    first = generate(small_manifest(), folder, shards=slice(3, None))
     assert (first.made, first.finished) == (2, False)
     assert len(digests(folder)) == 2
     assert not (folder / "dataset.json").exists()
-    last = generate(small_manifest(), folder, shards=(0, 3))
+    last = generate(small_manifest(), folder, shards=slice(0, 3))
     assert (last.made, last.finished) == (3, True)
     assert digests(folder) == digests(small_dataset)
     (folder / "dataset.json").unlink()
@@ -339,7 +339,7 @@ def test_parts_made_apart_and_indexed_equal_the_whole(small_dataset: Path, tmp_p
 @pytest.mark.parametrize("part", [(0, 6), (3, 3), (4, 2), (-1, 2), (5, None)])
 def test_a_part_outside_the_plan_is_refused(copy: Path, part: tuple[int, int | None]) -> None:
     with pytest.raises(ConfigError, match="the plan has shards 0:5"):
-        generate(small_manifest(), copy, shards=part)
+        generate(small_manifest(), copy, shards=slice(*part))
 
 
 def test_no_process_is_no_answer(copy: Path) -> None:

@@ -26,7 +26,7 @@ from aih_builder.hands.arrays import HandArrays, load_hand_arrays, open_hand
 from aih_builder.hands.backends import hand_pair
 from aih_builder.hands.conventions import LEFT, RIGHT
 from aih_builder.hands.model import HandModel
-from aih_builder.parallel import run_tasks
+from aih_builder.parallel.run import run_tasks
 from aih_builder.sources.interaction.families import FAMILIES
 from aih_builder.sources.interaction.solve import ROWS, Block, Solved, Solver
 from aih_builder.sources.pose_clusters import CLUSTER_RADIUS_MM, clusters_of

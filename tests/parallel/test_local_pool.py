@@ -1,17 +1,21 @@
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 
+import numpy as np
 import pytest
 from joblib.externals.loky.process_executor import _ExecutorManagerThread
 
 from aih_builder.errors import ConfigError, GenerationError
-from aih_builder.parallel import run_tasks, worker_number
+from aih_builder.parallel.local import MAX_RESTARTS
+from aih_builder.parallel.run import run_tasks
 from tests.cli_runs import ROOT, environment, wait_until
 
 
@@ -56,19 +60,6 @@ def test_every_item_is_done_once(jobs: int) -> None:
     assert len(pids) <= jobs
 
 
-def numbered(_: int) -> tuple[int, int]:
-    time.sleep(0.3)  # until all workers are there
-    return os.getpid(), worker_number()
-
-
-def test_workers_have_numbers_of_their_own_without_a_gap() -> None:
-    """Devices are shared out by them: each of three devices gets one of three workers."""
-    found = dict(dict(run_tasks(numbered, range(9), 3)).values())
-    assert len(found) == 3
-    assert {number % 3 for number in found.values()} == {0, 1, 2}
-    assert dict(run_tasks(numbered, [0], 1)) == {0: (os.getpid(), 0)}
-
-
 def test_no_items_need_no_process() -> None:
     assert list(run_tasks(square, [], 4)) == []
 
@@ -83,8 +74,8 @@ def test_a_worker_has_one_thread_for_each_library() -> None:
 
 FRESH = """
 import signal
-from tests.test_parallel import leaves_interrupts
-from aih_builder.parallel import run_tasks, worker_number
+from tests.parallel.test_local_pool import leaves_interrupts
+from aih_builder.parallel.run import run_tasks
 
 print(sorted({result for _, result in run_tasks(leaves_interrupts, range(4), 4)}))
 print(signal.pthread_sigmask(signal.SIG_BLOCK, set()))
@@ -120,9 +111,63 @@ def test_a_run_ends_when_a_task_fails_while_the_pools_own_thread_is_between_two_
         list(run_tasks(fail_at_0, range(5), 2))
 
 
-def test_a_worker_that_is_killed_is_an_error_that_says_what_to_do() -> None:
-    with pytest.raises(GenerationError, match=r"killed from outside \(out of memory\?\).* run the same command again"):
+def die_at_first(marks: Path, number: int) -> int:
+    """Killed at every third number, the first time that it is tried."""
+    mark = marks / str(number)
+    if number % 3 == 0 and not mark.exists():
+        mark.touch()
+        die(number)
+    return number
+
+
+@pytest.mark.parametrize("killed", [1, MAX_RESTARTS])
+def test_the_tasks_of_killed_workers_are_done_by_new_ones(
+    tmp_path: Path, killed: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level("WARNING"):
+        found = list(run_tasks(partial(die_at_first, tmp_path), range(3 * killed), 2))
+    assert sorted(found) == [(i, i) for i in range(3 * killed)]
+    told = [record.message for record in caplog.records if "killed from outside" in record.message]
+    assert 1 <= len(told) <= killed  # two may die at once
+    assert re.search(r"crashed \(\{.*SIGKILL\(-9\).*\}\)\. Restart 1 of 3: new ones go on\.$", told[0])
+
+
+def test_workers_that_are_killed_again_and_again_are_an_error_that_says_what_to_do() -> None:
+    with pytest.raises(
+        GenerationError, match=r"killed from outside \(out of memory\?\).* 4 times.* run the same command again"
+    ):
         list(run_tasks(die, range(4), 2))
+
+
+def grow(_: int) -> int:
+    """A task that loses 200 MB, as a driver may."""
+    _lost.append(np.ones(25_000_000))
+    time.sleep(1.1)  # memory is looked at once a second
+    return os.getpid()
+
+
+_lost: list[np.ndarray] = []
+
+
+def test_a_worker_whose_memory_grows_makes_way_for_a_fresh_one() -> None:
+    run = subprocess.run(
+        [sys.executable, "-c", GROWING], env=environment(), cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert (run.returncode, run.stderr) == (0, "")
+    tasks, workers, most = map(int, run.stdout.split())
+    assert tasks == 12
+    assert workers >= 4
+    assert most <= 4
+
+
+GROWING = """
+from collections import Counter
+from aih_builder.parallel.run import run_tasks
+from tests.parallel.test_local_pool import grow
+
+by_worker = Counter(pid for _, pid in run_tasks(grow, range(12), 2))
+print(by_worker.total(), len(by_worker), max(by_worker.values()))
+"""
 
 
 def gone(pid: int) -> bool:
@@ -148,8 +193,8 @@ def test_two_threads_may_run_tasks_at_once() -> None:
 ORPHANS = """
 import os, sys, time
 from functools import partial
-from tests.test_parallel import wait_long
-from aih_builder.parallel import run_tasks, worker_number
+from tests.parallel.test_local_pool import wait_long
+from aih_builder.parallel.run import run_tasks
 
 for _, pid in run_tasks(wait_long, range(9), 2):
     print(pid, flush=True)
@@ -170,7 +215,7 @@ def test_workers_end_soon_after_their_parent_is_killed() -> None:
 
 
 SCRIPT = """
-from aih_builder.parallel import run_tasks, worker_number
+from aih_builder.parallel.run import run_tasks
 
 print("once")
 
@@ -194,11 +239,11 @@ def test_a_script_needs_no_main_guard_and_no_tools(tmp_path: Path, tools: str) -
 
 HELD = """
 import os, signal, threading, time
-from aih_builder.parallel import _interrupts_held
+from aih_builder.parallel.interrupts import interrupts_held
 
 threading.Thread(target=time.sleep, args=(9,), daemon=True).start()  # takes the signal that the main thread blocks
 try:
-    with _interrupts_held():
+    with interrupts_held():
         os.kill(os.getpid(), signal.SIGINT)
         time.sleep(0.2)
         print("held")
