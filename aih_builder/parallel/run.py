@@ -45,11 +45,12 @@ def run_tasks(
                         killed = error
                         break
                     running[future] = waiting.popleft()
-            if killed is None and not (done := wait(running, _TELL_S, FIRST_COMPLETED).done):
-                workers.tell()
-                continue
-            if killed is not None:
-                done = wait(running).done  # all of them are told
+            if killed is None:
+                done = wait(running, _TELL_S, FIRST_COMPLETED).done
+                if not done:
+                    workers.tell()
+            else:
+                done = wait(running).done  # each of them is told
             left = []
             for future in done:
                 position, item = running.pop(future)

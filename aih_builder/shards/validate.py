@@ -72,16 +72,23 @@ def validate(
     pool = pool_of(jobs)
     plan = load_plan(Path(path))
     shards = plan.shards()
-    problems = [*_check_cache(plan), *_check_listing(plan), *_check_strangers(plan)]
+    problems = [*check_cache(plan), *_check_listing(plan), *check_strangers(plan)]
+    samples, found = check_shards(plan, shards, pool, on_progress)
+    return Report(len(shards), samples, problems + found)
+
+
+def check_shards(
+    plan: Plan, shards: list[Shard], jobs: int | Pool, on_progress: Callable[[int, int], None] | None = None
+) -> tuple[int, list[Problem]]:
+    """Samples read from some shards of a plan, and the problems of these shards."""
     samples, found = 0, {}
-    with closing(run_tasks(partial(check_shard, plan.folder.resolve()), shards, pool)) as results:
+    with closing(run_tasks(partial(check_shard, plan.folder.resolve()), shards, jobs)) as results:
         for position, (read, of_shard) in results:
             samples += read
             found[position] = of_shard
             if on_progress is not None:
                 on_progress(len(found), len(shards))
-    problems += [problem for position in sorted(found) for problem in found[position]]
-    return Report(len(shards), samples, problems)
+    return samples, [problem for position in sorted(found) for problem in found[position]]
 
 
 def check_shard(folder: Path, shard: Shard) -> tuple[int, list[Problem]]:
@@ -135,8 +142,12 @@ def _hands(plan: Plan) -> Hands:
     return _loaded[key]
 
 
-def _check_cache(plan: Plan) -> Iterator[Problem]:
+def check_cache(plan: Plan) -> list[Problem]:
     """The hand, the poses and the textures must still be those of the plan: a remade shard would differ."""
+    return list(_check_cache(plan))
+
+
+def _check_cache(plan: Plan) -> Iterator[Problem]:
     try:
         found = digests_of(plan.cache)
     except AihError as error:
@@ -178,7 +189,8 @@ def _check_listing(plan: Plan) -> Iterator[Problem]:
             yield Problem(LISTING_FILE, None, f"'{key}' is not what the plan and the shards' records give{what}")
 
 
-def _check_strangers(plan: Plan) -> Iterator[Problem]:
+def check_strangers(plan: Plan) -> Iterator[Problem]:
+    """HDF5 files in the folder that are not the plan's."""
     known = {shard.file for shard in plan.shards()}
     for path in sorted(plan.folder.rglob("*.h5")):
         if path != plan.bank_file and (name := path.relative_to(plan.folder).as_posix()) not in known:

@@ -43,7 +43,7 @@ def replace_shard(folder: Path, shard: Shard, data: bytes) -> None:
     record |= {"sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data)}
     path.write_text(json.dumps(record))
     (folder / "dataset.json").unlink()
-    write_listing(load_plan(folder))
+    write_listing(folder)
 
 
 def contents(folder: Path) -> dict[str, tuple[int, bytes]]:
