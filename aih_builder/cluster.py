@@ -15,8 +15,9 @@ directives: ["--constraint=a100"]
 """
 
 import logging
+import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Literal
 
@@ -25,7 +26,7 @@ from pydantic import Field, model_validator
 from aih_builder.config.reading import read_mapping, validated
 from aih_builder.config.scenes import Model
 from aih_builder.errors import ConfigError
-from aih_builder.parallel.dask_pool import DaskPool, require_dask
+from aih_builder.parallel.dask_pool import DaskPool, quiet, require_dask
 
 log = logging.getLogger(__name__)
 
@@ -88,12 +89,33 @@ def submitted(cluster: Cluster) -> Iterator[DaskPool]:
     require_dask("dask_jobqueue")
     import dask_jobqueue
 
+    quiet()
+    batch_system = getattr(dask_jobqueue, _CLASSES[cluster.kind])
+    command = batch_system.job_cls.submit_command.split()[0]
+    if shutil.which(command) is None:
+        raise ConfigError(f"{cluster.kind}: no {command} here. Run where jobs can be submitted, or name another kind.")
+    jobs = batch_system(**options_of(cluster))
     try:
-        jobs = getattr(dask_jobqueue, _CLASSES[cluster.kind])(**options_of(cluster))
-    except (OSError, RuntimeError, ValueError) as error:
-        raise ConfigError(f"a {cluster.kind} cluster cannot be made: {error}") from error
-    with jobs:
-        jobs.scale(jobs=cluster.jobs)
+        try:
+            _submit(jobs, cluster.jobs)
+        except (OSError, RuntimeError, ValueError) as error:
+            told = " ".join(str(error).split())
+            raise ConfigError(f"{cluster.kind}: the jobs cannot be submitted ({told}). Correct their file.") from error
         log.info("submitted %d jobs of %d workers to %s", cluster.jobs, cluster.workers_per_job, cluster.kind)
-        log.debug("%s", jobs.job_script())
         yield DaskPool(jobs.scheduler_address)
+    finally:
+        with suppress(AssertionError):  # Dask insists that every job was once submitted
+            jobs.close()
+
+
+def _submit(jobs: Any, count: int) -> None:
+    """Submit jobs, and raise what the batch system answers to one that it refuses: dask-jobqueue drops it."""
+
+    async def settled() -> None:
+        await jobs
+
+    jobs.scale(jobs=count)
+    jobs.sync(settled)
+    for job in jobs.workers.values():
+        if job.job_id is None:
+            jobs.sync(job.start)

@@ -26,6 +26,12 @@ def require_dask(*libraries: str) -> None:
         raise ConfigError(f"a Dask cluster needs {' and '.join(missing)}: pip install 'aih-builder[cluster]'.")
 
 
+def quiet() -> None:
+    """Let Dask not log what the error that ends a run tells as well: lost connections, jobs that are not submitted."""
+    for name in ("distributed", "distributed.client", "tornado.application", "asyncio"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
+
+
 class DaskPool(Pool):
     """The workers of a running Dask scheduler, each with one thread: `dask worker ADDRESS --nthreads 1 --nworkers N`.
 
@@ -42,9 +48,7 @@ class DaskPool(Pool):
         from distributed import Client, KilledWorker
 
         del tasks
-        # Lost connections are told by the error that ends the run, or not at all where Dask connects again.
-        for name in ("distributed", "distributed.client"):
-            logging.getLogger(name).setLevel(logging.CRITICAL)
+        quiet()
         try:
             client = Client(self._scheduler, timeout=_ANSWER_S, set_as_default=False)
         except (OSError, ValueError) as error:
