@@ -1,4 +1,4 @@
-"""Commands over dataset folders: plan, generate, status, validate, sheet, info, index, regenerate."""
+"""Commands over dataset folders: generate, status, validate, sheet, info, index, regenerate."""
 
 import json
 from collections import Counter
@@ -16,9 +16,9 @@ from aih_builder.identity import EngineName, name_of
 from aih_builder.shards import build
 from aih_builder.shards.format import LISTING_FILE
 from aih_builder.shards.listing import listing
-from aih_builder.shards.plan import Shard, load_plan, make_plan
+from aih_builder.shards.plan import Shard, load_plan
 from aih_builder.shards.reader import ShardReader, open_dataset
-from aih_builder.shards.tasks import probe_acceptance, read_record, shard_state
+from aih_builder.shards.tasks import read_record, shard_state
 from aih_builder.shards.validate import validate as check
 from aih_builder.viewer.sheet import sheet_indices, write_sheet
 
@@ -33,28 +33,12 @@ _SHOWN_PROBLEMS = 20
 
 def register(app: typer.Typer) -> None:
     """Add this module's commands to the app."""
-    for command in (plan, generate, index, status, validate, regenerate, sheet, info):
+    for command in (generate, index, status, validate, regenerate, sheet, info):
         app.command()(command)
 
 
 def _size(folder: Path) -> int:
     return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
-
-
-def plan(manifest: ManifestPath, out: Out, as_json: Json = False) -> None:
-    """Resolve a manifest into a folder: caches, hashes, acceptance of draws. `generate` does this by itself."""
-    made = make_plan(load_manifest(manifest), out)
-    shards = made.shards()
-    acceptance = probe_acceptance(made, shards)
-    answer = {
-        "folder": str(out),
-        "plan_hash": made.plan_hash,
-        "renderer": made.renderer,
-        "shards": len(shards),
-        "samples": made.manifest.total(),
-        "acceptance": round(acceptance, 4),
-    }
-    say(answer, as_json)
 
 
 def generate(
@@ -186,6 +170,8 @@ def info(folder: Folder, as_json: Json = False) -> None:
     answer |= {
         "peak_worker_mib": max((record["peak_rss_mib"] for record in records.values()), default=0.0),
         "renderer": held["renderer"],
+        "seed": held["seed"],
+        "sources": held["sources"],
         "licences": held["licences"],
         "plan_hash": held["plan_hash"],
     }
