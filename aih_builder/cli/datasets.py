@@ -12,12 +12,13 @@ from aih_builder.cli.terminal import answer as say
 from aih_builder.cli.terminal import bar
 from aih_builder.config import load_manifest
 from aih_builder.errors import ConfigError
-from aih_builder.identity import EngineName, name_of
+from aih_builder.identity import EngineName
 from aih_builder.shards import build
 from aih_builder.shards.format import LISTING_FILE
 from aih_builder.shards.listing import listing
 from aih_builder.shards.plan import Shard, load_plan
 from aih_builder.shards.reader import ShardReader, open_dataset
+from aih_builder.shards.remake import differences
 from aih_builder.shards.tasks import read_record, shard_state
 from aih_builder.shards.validate import validate as check
 from aih_builder.viewer.sheet import sheet_indices, write_sheet
@@ -122,16 +123,15 @@ def regenerate(
     folder: Folder,
     index: Annotated[int, typer.Option("--index", "-i", min=0, help="Index of the sample.")],
 ) -> None:
-    """Make one sample again, alone, and compare it with what is stored. Exit code 1 where they differ."""
+    """Make one sample again, alone, and compare it with what is stored. Exit code 1 where they differ, and in what."""
     made = load_plan(folder)
-    number = name_of(index).number
-    shard = next((s for s in made.shards() if s.first <= number < s.last and index in s.indices), None)
-    if shard is None:
-        raise ConfigError(f"{folder}: holds no sample with index {index}.")
-    same = build.equals_stored(made, shard, index)
-    typer.echo(f"sample {index} ({shard.file}): {'equal to' if same else 'DIFFERS from'} what is stored, byte for byte")
-    if not same:
-        raise typer.Exit(1)
+    shard = made.shard_of(index)
+    different = differences(made, shard, index)
+    if not different:
+        typer.echo(f"sample {index} ({shard.file}): equal to what is stored, byte for byte")
+        return
+    typer.echo(f"sample {index} ({shard.file}): DIFFERS from what is stored, in {', '.join(different)}")
+    raise typer.Exit(1)
 
 
 def sheet(

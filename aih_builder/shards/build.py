@@ -9,17 +9,13 @@ from os import PathLike
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
-
 from aih_builder.config import Manifest, load_manifest
 from aih_builder.errors import ConfigError
 from aih_builder.files import remove, remove_stale
 from aih_builder.parallel import run_tasks
-from aih_builder.shards.format import encode_parts
 from aih_builder.shards.listing import write_listing
-from aih_builder.shards.plan import Plan, Shard, load_plan, make_plan
-from aih_builder.shards.reader import ShardReader
-from aih_builder.shards.tasks import make_sample, make_shard, probe_acceptance, shard_state
+from aih_builder.shards.plan import Shard, load_plan, make_plan
+from aih_builder.shards.tasks import make_shard, probe_acceptance, shard_state
 
 log = logging.getLogger(__name__)
 
@@ -126,12 +122,3 @@ def _logged(on_progress: Callable[[Progress], None] | None) -> Callable[[Progres
 def index(folder: str | PathLike[str]) -> Path:
     """Write the dataset.json of a folder whose shards are all there: the last step of a cluster's array."""
     return write_listing(load_plan(Path(folder)))
-
-
-def equals_stored(plan: Plan, shard: Shard, index: int) -> bool:
-    """Whether a sample, made alone, encodes to exactly the bytes and small arrays that its shard stores."""
-    stored, position = ShardReader(plan.folder / shard.file), shard.indices.index(index)
-    sample = make_sample(plan, index)
-    if encode_parts(sample, stored.parts, lossless=plan.manifest.lossless) != stored.encoded(position):
-        return False
-    return all(np.array_equal(getattr(sample, name), value) for name, value in stored.plain_values(position).items())

@@ -17,7 +17,7 @@ from aih_builder.config import Manifest, dump_manifest, load_manifest
 from aih_builder.errors import ConfigError, ShardError
 from aih_builder.files import read_json, remove, remove_stale, sha256_of, write_json, write_whole
 from aih_builder.hands.arrays import load_hand_arrays, open_hand
-from aih_builder.identity import SPLITS, EngineName, SampleName, Split, index_of
+from aih_builder.identity import SPLITS, EngineName, SampleName, Split, index_of, name_of
 from aih_builder.sample import SCHEMA_VERSION
 from aih_builder.shards.plan_pools import (
     bank_record,
@@ -108,6 +108,18 @@ class Plan:
     def shards(self) -> list[Shard]:
         """All shards, in the order in which `--shards A:B` counts them."""
         return list(_shards(self.manifest))
+
+    def shard_of(self, index: int) -> Shard:
+        """The shard that holds a sample. Raises ConfigError where none does."""
+        engine, split, number = name_of(index)
+        of_stream = [shard for shard in self.shards() if (shard.engine, shard.split) == (engine, split)]
+        for shard in of_stream:
+            if shard.first <= number < shard.last:
+                return shard
+        raise ConfigError(
+            f"{self.folder}: holds no sample with index {index}: it would be number {number} of {engine} / {split}, "
+            f"which has {sum(shard.last - shard.first for shard in of_stream)} (numbers begin at 0)."
+        )
 
 
 def _shards(manifest: Manifest) -> Iterator[Shard]:
