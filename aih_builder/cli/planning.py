@@ -37,7 +37,8 @@ def plan(
 ) -> None:
     """Shards, samples, acceptance of draws, bytes and hours of a manifest, from a rate that is measured here.
 
-    Whether it fits a disk: `aih doctor MANIFEST --out DIR`.
+    Without --out it is planned in a temporary folder (below TMPDIR), and nothing is kept. Whether the dataset fits a
+    disk: `aih doctor MANIFEST --out DIR`.
     """
     loaded = load_manifest(manifest)
     with _folder(out) as folder:
@@ -68,20 +69,26 @@ def _folder(out: Path | None) -> Iterator[Path]:
 
 
 def _told(cost: Estimate, cache: int, shards: int, as_json: bool) -> dict[str, Any]:
-    """An estimate, rounded. idle_workers: who finds no shard, by number of workers."""
+    """An estimate, rounded. hours and idle_workers (who finds no shard) are by number of workers."""
     hours = {str(number): _rounded(value) for number, value in cost.hours.items()}
+    idle = {str(number): number - shards for number in cost.hours if number > shards}
     size = cost.bytes + cache
     told = {
         "measured": {engine: rate.samples for engine, rate in cost.rates.items()},
         "ms_per_sample": {engine: round(1000 * rate.seconds, 2) for engine, rate in cost.rates.items()},
+        "core_share": {engine: round(rate.core_share, 2) for engine, rate in cost.rates.items()},
         "kib_per_sample": {engine: round(rate.sample_bytes / 1024, 2) for engine, rate in cost.rates.items()},
-        "bytes": size if as_json else f"{size} ({_size(size)}, {_size(cache)} of them the plan's cache)",
+        "bytes": size,
         "core_hours": _rounded(cost.core_hours),
-        "hours": hours if as_json else {number: f"{h} ({_time(h)})" for number, h in hours.items()},
-        "idle_workers": {str(number): number - shards for number in cost.hours if number > shards},
+        "hours": hours,
+        "idle_workers": idle,
     }
-    if told["idle_workers"]:
+    if idle:
         told["idle_because"] = f"a shard is one worker's task, and there are {shards}: a lower shard_samples makes more"
+    if not as_json:
+        told["bytes"] = f"{size} ({_size(size)}, {_size(cache)} of it the plan's cache)"
+        told["hours"] = {f"{number} workers": f"{value} ({_time(value)})" for number, value in hours.items()}
+        told["idle_workers"] = ", ".join(f"{n} of {number}" for number, n in idle.items()) or None
     return told | {"assumes": ASSUMES}
 
 

@@ -2,7 +2,7 @@
 
 import heapq
 from collections.abc import Iterable, Sequence
-from time import perf_counter
+from time import perf_counter, process_time
 from typing import NamedTuple
 
 from aih_builder.errors import ConfigError
@@ -15,7 +15,7 @@ from aih_builder.synth.engine import Tally
 
 ASSUMES = (
     "each worker has a core as fast as the one that measured; starting workers, writing to disk and validation are not "
-    "counted"
+    "counted. core_share well below 1: other work, or a GPU, held up the measuring"
 )
 
 
@@ -26,6 +26,7 @@ class Rate(NamedTuple):
     seconds: float  # per sample; its refused draws and its encoding are part of it
     sample_bytes: float
     shard_bytes: int  # of a shard beside its samples
+    core_share: float = 1.0  # of that time in which this process had a core
 
 
 class Estimate(NamedTuple):
@@ -82,15 +83,16 @@ def measure(plan: Plan, shards: Sequence[Shard], count: int) -> Rate:
     for index in _spread(indices, -(-count // 2)):
         _shard(head, [engine.make(index, tally)])
     measured, writer = _spread(indices, count), ShardWriter(head)
-    started = perf_counter()
+    started, had = perf_counter(), process_time()
     for index in measured:
         sample = engine.make(index, tally)
         writer.add(sample)
     size = len(writer.to_bytes())
-    seconds = (perf_counter() - started) / len(measured)
+    seconds, had = perf_counter() - started, process_time() - had
     last = engine.make(measured[-1], tally)
     frame = 2 * len(_shard(head, [last])) - len(_shard(head, [last, last]))
-    return Rate(len(measured), seconds, (size - frame) / len(measured), frame)
+    made = len(measured)
+    return Rate(made, seconds / made, (size - frame) / made, frame, had / max(seconds, 1e-9))
 
 
 def _shard(head: ShardHead, samples: Sequence[Sample]) -> bytes:

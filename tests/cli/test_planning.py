@@ -1,6 +1,7 @@
 """`aih plan`, run in this process."""
 
 import json
+import re
 import tempfile
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from tests.shards.planting import contents
 
 KEYS = [
     "folder", "plan_hash", "renderer", "shards", "samples", "acceptance", "measured", "ms_per_sample",
-    "kib_per_sample", "bytes", "core_hours", "hours", "idle_workers",
+    "core_share", "kib_per_sample", "bytes", "core_hours", "hours", "idle_workers",
 ]  # fmt: skip
 
 
@@ -48,9 +49,9 @@ def test_without_a_folder_the_numbers_are_told_and_nothing_is_left(
     assert told["plan_hash"] == load_plan(both_dataset).plan_hash
     assert (told["renderer"], told["shards"], told["samples"]) == ("numba", 10, 18)
     assert told["measured"] == {"render": 6, "sync": 6}
-    for per_sample in (told["ms_per_sample"], told["kib_per_sample"]):
-        assert per_sample.keys() == {"render", "sync"}
-        assert min(per_sample.values()) > 0
+    for key in ("ms_per_sample", "core_share", "kib_per_sample"):
+        assert told[key].keys() == {"render", "sync"}
+        assert min(told[key].values()) > 0
     assert 0 < told["hours"]["64"] < told["hours"]["1"]
     assert told["hours"]["1"] == told["core_hours"]
     assert told["idle_workers"] == {"64": 54}
@@ -74,8 +75,9 @@ def test_with_a_folder_the_plan_is_kept_and_this_machines_cores_are_the_workers(
     assert list(scratch.iterdir()) == []
     again = aih_plan(manifest, "--out", out, "--measure", "1", "--workers", "6")
     assert again.exit_code == 0
-    assert "MiB of them the plan's cache)" in again.stdout
-    assert "idle workers    6 1\n" in again.stdout
+    assert re.search(r"hours +6 workers [\de.-]+ \([\d.]+ s\)\n", again.stdout)
+    assert "MiB of it the plan's cache)" in again.stdout
+    assert "idle workers    1 of 6\n" in again.stdout
 
 
 def test_a_plan_that_fails_leaves_nothing_either(tmp_path: Path, scratch: Path) -> None:

@@ -49,7 +49,7 @@ def test_a_short_last_shard_is_shorter_and_each_shard_has_a_frame() -> None:
 def test_rates_follow_from_the_clock_and_warming_up_does_not_count(
     small_dataset: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Each sample takes two seconds of a clock that nothing else moves."""
+    """Each sample takes two seconds of a clock that nothing else moves, in half of which this process has a core."""
     now, plan = [0.0], load_plan(small_dataset)
     make = Engine.make
 
@@ -59,9 +59,11 @@ def test_rates_follow_from_the_clock_and_warming_up_does_not_count(
 
     monkeypatch.setattr(Engine, "make", slow)
     monkeypatch.setattr(module, "perf_counter", lambda: now[0])
+    monkeypatch.setattr(module, "process_time", lambda: now[0] / 2)
     told = estimate(plan, [1, 2], 4)
     assert told.rates.keys() == {"render"}
     assert told.rates["render"][:2] == (4, 2.0)
+    assert told.rates["render"].core_share == 0.5
     assert told.core_hours == pytest.approx(9 * 2.0 / 3600)
     assert told.hours == {1: pytest.approx(18 / 3600), 2: pytest.approx(10 / 3600)}  # shards of 2, 2, 1, 2, 2
 
