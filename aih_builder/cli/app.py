@@ -11,7 +11,18 @@ from rich.logging import RichHandler
 from typer.core import TyperGroup
 
 from aih_builder import __version__
-from aih_builder.cli import banks, checkup, datasets, end_interrupted, hands, poses, prediction, statistics, training
+from aih_builder.cli import (
+    banks,
+    checkup,
+    datasets,
+    end_interrupted,
+    hands,
+    planning,
+    poses,
+    prediction,
+    statistics,
+    training,
+)
 from aih_builder.cli.terminal import STDERR
 from aih_builder.errors import AihError
 
@@ -56,6 +67,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Build, check and look at AIH datasets: interacting hands with amodal masks and HDR's targets.",
 )
+planning.register(app)
 datasets.register(app)
 statistics.register(app)
 training.register(app)

@@ -1,4 +1,4 @@
-"""Commands over dataset folders: plan, generate, status, validate, repair, sheet, info, index, regenerate."""
+"""Commands over dataset folders: generate, status, validate, repair, sheet, info, index, regenerate."""
 
 import json
 from collections import Counter
@@ -13,13 +13,14 @@ from aih_builder.cli.terminal import bar
 from aih_builder.cli.workers import ClusterFile, EngineOption, Jobs, Scheduler, workers
 from aih_builder.config import load_manifest
 from aih_builder.errors import ConfigError
-from aih_builder.identity import EngineName, name_of
+from aih_builder.identity import EngineName
 from aih_builder.shards import build, progress
 from aih_builder.shards.listing import listing
-from aih_builder.shards.plan import Shard, load_plan, make_plan
+from aih_builder.shards.plan import Shard, load_plan
 from aih_builder.shards.reader import ShardReader, open_dataset
+from aih_builder.shards.remake import differences
 from aih_builder.shards.repair import repair as mend
-from aih_builder.shards.tasks import probe_acceptance, read_record
+from aih_builder.shards.tasks import read_record
 from aih_builder.shards.validate import validate as check
 from aih_builder.viewer.sheet import sheet_indices, write_sheet
 
@@ -33,28 +34,12 @@ _SHOWN_PROBLEMS = 20
 
 def register(app: typer.Typer) -> None:
     """Add this module's commands to the app."""
-    for command in (plan, generate, index, status, validate, repair, regenerate, sheet, info):
+    for command in (generate, index, status, validate, repair, regenerate, sheet, info):
         app.command()(command)
 
 
 def _size(folder: Path) -> int:
     return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
-
-
-def plan(manifest: ManifestPath, out: Out, as_json: Json = False) -> None:
-    """Resolve a manifest into a folder: caches, hashes, acceptance of draws. `generate` does this by itself."""
-    made = make_plan(load_manifest(manifest), out)
-    shards = made.shards()
-    acceptance = probe_acceptance(made, shards)
-    answer = {
-        "folder": str(out),
-        "plan_hash": made.plan_hash,
-        "renderer": made.renderer,
-        "shards": len(shards),
-        "samples": made.manifest.total(),
-        "acceptance": round(acceptance, 4),
-    }
-    say(answer, as_json)
 
 
 def generate(
@@ -175,16 +160,15 @@ def regenerate(
     folder: Folder,
     index: Annotated[int, typer.Option("--index", "-i", min=0, help="Index of the sample.")],
 ) -> None:
-    """Make one sample again, alone, and compare it with what is stored. Exit code 1 where they differ."""
+    """Make one sample again, alone, and compare it with what is stored. Exit code 1 where they differ, and in what."""
     made = load_plan(folder)
-    number = name_of(index).number
-    shard = next((s for s in made.shards() if s.first <= number < s.last and index in s.indices), None)
-    if shard is None:
-        raise ConfigError(f"{folder}: holds no sample with index {index}.")
-    same = build.equals_stored(made, shard, index)
-    typer.echo(f"sample {index} ({shard.file}): {'equal to' if same else 'DIFFERS from'} what is stored, byte for byte")
-    if not same:
-        raise typer.Exit(1)
+    shard = made.shard_of(index)
+    different = differences(made, shard, index)
+    if not different:
+        typer.echo(f"sample {index} ({shard.file}): equal to what is stored, byte for byte")
+        return
+    typer.echo(f"sample {index} ({shard.file}): DIFFERS from what is stored, in {', '.join(different)}")
+    raise typer.Exit(1)
 
 
 def sheet(
@@ -223,6 +207,8 @@ def info(folder: Folder, as_json: Json = False) -> None:
     answer |= {
         "peak_worker_mib": max((record["peak_rss_mib"] for record in records.values()), default=0.0),
         "renderer": held["renderer"],
+        "seed": held["seed"],
+        "sources": held["sources"],
         "licences": held["licences"],
         "plan_hash": held["plan_hash"],
     }

@@ -42,6 +42,16 @@ def answer(content: dict[str, Any], as_json: bool) -> None:
         return
     width = max(len(key) for key in content)
     for key, value in content.items():
-        if isinstance(value, dict):
-            value = ", ".join(f"{k} {v}" for k, v in value.items()) or "none"
-        typer.echo(f"{key.replace('_', ' '):<{width}}  {value}")
+        name = key.replace("_", " ")
+        if isinstance(value, dict) and value and all(isinstance(inner, dict) for inner in value.values()):
+            typer.echo(name)
+            for inner, told in value.items():
+                typer.echo(f"  {inner:<{width - 2}}  {_line(told)}")
+        else:
+            typer.echo(f"{name:<{width}}  {_line(value)}")
+
+
+def _line(value: Any) -> str:
+    if value is None or value == {}:
+        return "none"
+    return ", ".join(f"{k} {v}" for k, v in value.items()) if isinstance(value, dict) else str(value)

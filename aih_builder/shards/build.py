@@ -9,18 +9,15 @@ from os import PathLike
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
-
 from aih_builder.config import Manifest, load_manifest
 from aih_builder.errors import ConfigError
 from aih_builder.files import remove, remove_stale
 from aih_builder.parallel.pool import Pool
 from aih_builder.parallel.run import pool_of, run_tasks
-from aih_builder.shards.format import LISTING_FILE, encode_parts
+from aih_builder.shards.format import LISTING_FILE
 from aih_builder.shards.listing import write_listing, write_listing_if_whole
 from aih_builder.shards.plan import Plan, Shard, make_plan
-from aih_builder.shards.reader import ShardReader
-from aih_builder.shards.tasks import make_sample, make_shard, probe_acceptance, shard_state
+from aih_builder.shards.tasks import make_shard, probe_acceptance, shard_state
 
 log = logging.getLogger(__name__)
 
@@ -133,12 +130,3 @@ def index(folder: str | PathLike[str]) -> Path:
     Raises ConfigError where one is missing or torn.
     """
     return write_listing(Path(folder))
-
-
-def equals_stored(plan: Plan, shard: Shard, index: int) -> bool:
-    """Whether a sample, made alone, encodes to exactly the bytes and small arrays that its shard stores."""
-    stored, position = ShardReader(plan.folder / shard.file), shard.indices.index(index)
-    sample = make_sample(plan, index)
-    if encode_parts(sample, stored.parts, lossless=plan.manifest.lossless) != stored.encoded(position):
-        return False
-    return all(np.array_equal(getattr(sample, name), value) for name, value in stored.plain_values(position).items())

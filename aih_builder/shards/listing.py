@@ -32,6 +32,7 @@ def listing(plan: Plan) -> dict[str, Any]:
         "schema": SCHEMA_VERSION,
         "name": plan.manifest.name,
         "plan_hash": plan.plan_hash,
+        "seed": plan.manifest.seed,
         "renderer": plan.renderer,
         "image_size_px": plan.manifest.image_size_px,
         "fields": list(plan.manifest.fields),
@@ -43,6 +44,7 @@ def listing(plan: Plan) -> dict[str, Any]:
             for engine, counts in plan.manifest.streams.counts().items()
         },
         "rejections": dict(sorted(rejections.items())),
+        "sources": plan.sources,
         "licences": plan.licences,
         "versions": versions,  # one entry, unless shards were made by different installations
         "shards": shards,

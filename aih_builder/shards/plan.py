@@ -17,10 +17,11 @@ from aih_builder.config import Manifest, dump_manifest, load_manifest
 from aih_builder.errors import ConfigError, ShardError
 from aih_builder.files import read_json, remove, remove_stale, sha256_of, write_json, write_whole
 from aih_builder.hands.arrays import load_hand_arrays, open_hand
-from aih_builder.identity import SPLITS, EngineName, SampleName, Split, index_of
+from aih_builder.identity import SPLITS, EngineName, SampleName, Split, index_of, name_of
 from aih_builder.sample import SCHEMA_VERSION
 from aih_builder.shards.format import LISTING_FILE
 from aih_builder.shards.plan_pools import (
+    bank_record,
     check_bank,
     fill_cache,
     plan_bank,
@@ -35,6 +36,7 @@ from aih_builder.shards.plan_poses import (
     require_poses,
     require_same_poses,
 )
+from aih_builder.shards.plan_sources import sources, state_sources
 from aih_builder.sources.backgrounds import BackgroundPool
 from aih_builder.sources.bank import Bank
 from aih_builder.sources.pose_library import load_library
@@ -77,9 +79,9 @@ class Plan:
     plan_hash: str
     renderer: str
     backgrounds: dict[str, Any]
-    licences: list[str]
+    stated: dict[str, Any]  # of the sources, as state_sources gives it
     digests: dict[str, Any]  # of the cache folder, as digests_of gives them
-    bank: dict[str, Any] | None  # as plan_bank gives it
+    bank: dict[str, Any] | None  # as bank_record gives it
 
     @property
     def cache(self) -> Path:
@@ -93,9 +95,32 @@ class Plan:
             return None
         return self.cache / BANK_FILE if self.bank["path"] is None else Path(self.bank["path"])
 
+    @property
+    def sources(self) -> dict[str, Any]:
+        """Each pool: what it is, its digest, how much there is of it, its licences."""
+        backgrounds = BackgroundPool.from_json(self.backgrounds)
+        return sources(self.manifest, self.stated, self.digests, backgrounds, self.bank)
+
+    @property
+    def licences(self) -> list[str]:
+        """The licences of all sources, each once."""
+        return sorted({licence for source in self.sources.values() for licence in source["licences"]})
+
     def shards(self) -> list[Shard]:
         """All shards, in the order in which `--shards A:B` counts them."""
         return list(_shards(self.manifest))
+
+    def shard_of(self, index: int) -> Shard:
+        """The shard that holds a sample. Raises ConfigError where none does."""
+        engine, split, number = name_of(index)
+        of_stream = [shard for shard in self.shards() if (shard.engine, shard.split) == (engine, split)]
+        for shard in of_stream:
+            if shard.first <= number < shard.last:
+                return shard
+        raise ConfigError(
+            f"{self.folder}: holds no sample with index {index}: it would be number {number} of {engine} / {split}, "
+            f"which has {sum(shard.last - shard.first for shard in of_stream)} (numbers begin at 0)."
+        )
 
 
 def _shards(manifest: Manifest) -> Iterator[Shard]:
@@ -132,8 +157,6 @@ def make_plan(manifest: Manifest, folder: Path) -> Plan:
     fill_poses(cache, poses)
     renderer = resolve(manifest.renderer)
     bank = plan_bank(manifest, cache, textures, backgrounds, renderer, poses)
-    licences = {*(entry.licence for entry in textures.entries), *backgrounds.licences()}
-    licences |= set() if poses is None else {*poses.licence.split(" AND ")}
     content = {
         "format": _FORMAT,
         "schema": SCHEMA_VERSION,
@@ -141,8 +164,8 @@ def make_plan(manifest: Manifest, folder: Path) -> Plan:
         "renderer": renderer,
         **digests_of(cache),
         "backgrounds": backgrounds.to_json(),
-        "bank": bank,
-        "licences": sorted(licences if bank is None else licences | {*bank["licence"].split(" AND ")}),
+        "bank": None if bank is None else bank_record(manifest, bank),
+        "sources": state_sources(textures, poses, bank),
     }
     content["plan_hash"] = _hash(manifest, content)
     write_json(folder / "plan.json", content)
@@ -167,17 +190,19 @@ def load_plan(folder: Path) -> Plan:
     manifest = load_manifest(folder / "manifest.yaml")
     try:
         whole = content["plan_hash"] == _hash(manifest, content)
-        renderer, backgrounds, licences = (content[key] for key in ("renderer", "backgrounds", "licences"))
-        bank = content["bank"]
+        renderer, backgrounds, stated, bank = (content[key] for key in ("renderer", "backgrounds", "sources", "bank"))
     except KeyError as error:
-        raise ConfigError(f"{folder / 'plan.json'}: damaged, it lacks {error}. Generate into a new folder.") from error
+        raise ConfigError(
+            f"{folder / 'plan.json'}: damaged, it lacks {error}, or of an older state of this version. "
+            "Generate into a new folder."
+        ) from error
     if not whole:
         raise ConfigError(
             f"{folder}: manifest.yaml or plan.json was changed by hand, they do not belong together. "
             "Put the old files back, or generate into a new folder."
         )
     planned = {key: content.get(key) for key in ("hand", "textures", "poses")}
-    return Plan(folder, manifest, content["plan_hash"], renderer, backgrounds, licences, planned, bank)
+    return Plan(folder, manifest, content["plan_hash"], renderer, backgrounds, stated, planned, bank)
 
 
 def digests_of(cache: Path) -> dict[str, Any]:
@@ -243,6 +268,7 @@ def _with_bank_at(plan: Plan, manifest: Manifest) -> Plan:
     content = read_json(plan.folder / "plan.json")
     content["bank"] = plan.bank | {"path": str(path)}
     write_json(plan.folder / "plan.json", content)
+    remove(plan.folder / "dataset.json")  # it names the file, too
     return load_plan(plan.folder)
 
 
@@ -291,13 +317,13 @@ def _flat(content: dict[str, Any], prefix: str = "") -> dict[str, Any]:
 
 def _hash(manifest: Manifest, content: dict[str, Any]) -> str:
     """Names the dataset: manifest without counts and paths (the digests of what lies there stand for them), and
-    pools.
+    pools with their licences.
     """
     identity = _identity(manifest)
     identity["pools"]["textures"].pop("path")
     identity["pools"]["backgrounds"].pop("folders")
     identity["renderer"] = content["renderer"]
-    pools = {key: content[key] for key in ("schema", "version", "hand", "textures", "poses")}
+    pools = {key: content[key] for key in ("schema", "version", "hand", "textures", "poses", "sources")}
     pools["backgrounds"] = BackgroundPool.from_json(content["backgrounds"]).digests()
     pools["bank"] = content["bank"] and content["bank"]["digest"]
     text = json.dumps([identity, pools], sort_keys=True, separators=(",", ":"))

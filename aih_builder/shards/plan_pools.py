@@ -143,8 +143,8 @@ def plan_bank(
     backgrounds: BackgroundPool,
     renderer: str,
     poses: PoseLibrary | None,
-) -> dict[str, Any] | None:
-    """The plan's record of its bank: path (None: in the cache), digest and licence. Renders it where it is to be built.
+) -> Bank | None:
+    """The plan's bank, rendered into the cache where it is to be built.
 
     None where no stream draws from a bank.
     """
@@ -156,8 +156,13 @@ def plan_bank(
         assets = load_assets(manifest, cache, backgrounds.to_json())
         made = build_rendered_bank(cache / BANK_FILE, manifest, assets, RENDERERS[renderer](0), licence)
         log.info("rendered a bank of %d pictures", made)
-    bank = Bank(cache / BANK_FILE if path is None else path)
-    return {"path": None if path is None else str(path), "digest": bank.digest, "licence": bank.head.licence}
+    return Bank(cache / BANK_FILE if path is None else path)
+
+
+def bank_record(manifest: Manifest, bank: Bank) -> dict[str, Any]:
+    """What a plan keeps of its bank: path (None: in the cache) and digest."""
+    path = manifest.pools.bank.path
+    return {"path": None if path is None else str(path), "digest": bank.digest}
 
 
 def require_planned_bank(file: Path, record: dict[str, Any]) -> None:

@@ -1,15 +1,20 @@
-"""A stored sample against the same one drawn again: within bounds, since another CPU type may round otherwise."""
+"""A stored sample against the same one made again: to the byte, or within bounds, since another CPU type may round
+otherwise.
+"""
 
 from collections.abc import Iterator
 
 import numpy as np
 
-from aih_builder.errors import ConfigError, Rejected
+from aih_builder.errors import AihError, ConfigError, Rejected, ShardError
 from aih_builder.pixels import departure
 from aih_builder.sample import SIDES, SPECS, Sample
 from aih_builder.shards.format import PLAIN_FIELDS, decode_parts, encode_parts
+from aih_builder.shards.plan import Plan, Shard
 from aih_builder.shards.reader import ShardReader
+from aih_builder.shards.tasks import make_sample
 from aih_builder.synth.engine import Engine
+from aih_builder.tables import DAMAGE
 
 _MAX_DRIFT = 2.0  # levels, on average over a region, once both pictures went through the same codec
 _MAX_MASK_SHARE = 0.02  # of a mask's pixels that may differ, or
@@ -17,6 +22,36 @@ _MAX_MASK_PIXELS = 8
 _MAX_JOINTS = 2  # that may be visible in one and not in the other: they lie on a border
 _FLOATS = {"occlusion_rate": 0.01, "mean_luma": 0.5, "joints_px": 1e-2, "K_px": 1e-2}  # absolute; others _CLOSE
 _CLOSE = 1e-5
+
+
+def differences(plan: Plan, shard: Shard, index: int) -> list[str]:
+    """Names of the encoded parts and small arrays in which a stored sample is not, to the byte, what its index gives.
+
+    Raises ShardError where its shard is missing or damaged, or does not hold what the plan says.
+    """
+    path = plan.folder / shard.file
+    if not path.is_file():
+        raise ShardError(f"{path}: is not there, so there is nothing to compare with. Run `aih generate` to make it.")
+    stored, position = ShardReader(path), shard.indices.index(index)
+    told = len(stored), sorted(stored.fields)
+    planned = shard.last - shard.first, sorted(plan.manifest.fields_of(shard.engine))
+    if told != planned:
+        raise ShardError(
+            f"{path}: holds {told[0]} samples with the optional fields {told[1]}, planned are {planned[0]} with "
+            f"{planned[1]}. Delete it and run `aih generate` again to remake it."
+        )
+    try:
+        parts, plain = stored.encoded(position), stored.plain_values(position)
+    except (AihError, *DAMAGE) as error:
+        raise ShardError(
+            f"{path}: sample {index} cannot be read ({error}). Run `aih validate` on the dataset."
+        ) from error
+    made = make_sample(plan, index)
+    encoded = encode_parts(made, stored.parts, lossless=plan.manifest.lossless)
+    return [
+        *(name for name, found, wanted in zip(stored.parts, parts, encoded, strict=True) if found != wanted),
+        *(name for name, found in plain.items() if not np.array_equal(found, getattr(made, name))),
+    ]
 
 
 def departures(stored: Sample, reader: ShardReader, engine: Engine) -> Iterator[str]:

@@ -146,10 +146,7 @@ def make_shard(folder: Path, shard: Shard) -> dict[str, Any]:
     if shard_state(plan, shard).state == "done":
         return read_record(folder, shard)
     engine, tally = engine_for(plan, shard.engine), Tally()
-    manifest = plan.manifest
-    fields = manifest.fields_of(shard.engine)
-    head = ShardHead(shard.engine, shard.split, shard.number, plan.plan_hash, fields, manifest.lossless)
-    writer = ShardWriter(head)
+    writer = ShardWriter(head_of(plan, shard))
     for index in shard.indices:
         sample = engine.make(index, tally)
         with tally.stage("encode"):
@@ -172,6 +169,13 @@ def make_shard(folder: Path, shard: Shard) -> dict[str, Any]:
     }
     write_json(record_path(folder, shard), record)
     return record
+
+
+def head_of(plan: Plan, shard: Shard) -> ShardHead:
+    """What a shard of a plan says of itself."""
+    manifest = plan.manifest
+    fields = manifest.fields_of(shard.engine)
+    return ShardHead(shard.engine, shard.split, shard.number, plan.plan_hash, fields, manifest.lossless)
 
 
 def record_path(folder: Path, shard: Shard) -> Path:

@@ -111,6 +111,14 @@ class BackgroundPool:
         procedural = {PUBLIC_DOMAIN} if self._kinds else set()
         return procedural | ({self._licence} if self._folders else set())
 
+    def sources(self, folders: Sequence[Path]) -> dict[str, Any]:
+        """What the pool draws from, for a dataset's provenance; `folders` names its folders, as they were given."""
+        listed = [
+            {"path": str(path), "images": len(images), "licence": self._licence}
+            for path, images in zip(folders, self._folders, strict=True)
+        ]
+        return {"procedural": list(self._kinds), "folders": listed, "licences": sorted(self.licences())}
+
     def digests(self) -> dict[str, Any]:
         """What the pool's content is, wherever its files lie: for the identity of a dataset."""
         hashes = [[image.sha256 for image in images] for images in self._folders]

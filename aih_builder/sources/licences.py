@@ -7,5 +7,9 @@ _AND = " AND "
 
 def strictest(*licences: str) -> str:
     """The licence of what is made of all these: CC0 binds nobody, several others bind together (SPDX `A AND B`)."""
-    each = {part for licence in licences for part in licence.split(_AND)}
-    return _AND.join(sorted(each - {PUBLIC_DOMAIN})) or PUBLIC_DOMAIN
+    return _AND.join(part for part in licence_ids(*licences) if part != PUBLIC_DOMAIN) or PUBLIC_DOMAIN
+
+
+def licence_ids(*licences: str) -> list[str]:
+    """The ids that stand in these, sorted, each once."""
+    return sorted({part for licence in licences for part in licence.split(_AND)})

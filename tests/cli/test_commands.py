@@ -154,7 +154,8 @@ def test_regenerate_compares_with_what_is_stored(copy: Path) -> None:
     rewrite(copy, lambda samples: samples[::-1])
     bad = aih("regenerate", copy, "--index", "16")
     assert bad.exit_code == 1
-    assert "DIFFERS from what is stored" in bad.stdout
+    assert "DIFFERS from what is stored, in image, " in bad.stdout
+    assert "cam_joints_m" in bad.stdout
     for unknown, message in (("80", "holds no sample with index 80"), ("15", "index 15 belongs to no engine")):
         result = aih("regenerate", copy, "--index", unknown)
         assert result.exit_code == 2
@@ -175,9 +176,13 @@ def test_info_adds_up(small_dataset: Path) -> None:
     assert told["counts"] == {"render": {"train": 5, "val": 2, "test": 2}}
     assert told["kib_per_sample"] == round(sum(path.stat().st_size for path in shards) / 1024 / 9, 1)
     assert told["licences"] == ["CC0-1.0"]
+    assert told["seed"] == 20220701
+    assert told["sources"] == json.loads((small_dataset / "dataset.json").read_text())["sources"]
     assert sum(told["render_occlusion"]["target_0_0.05_0.2_0.4_0.8_1"]) == pytest.approx(1, abs=0.01)
     assert told["render_ms_per_sample"].keys() >= {"render", "compose"}
-    assert "kib per sample" in aih("info", small_dataset).stdout
+    shown = aih("info", small_dataset).stdout
+    assert "kib per sample" in shown
+    assert re.search(r"^  textures +source shipped, sets 12, licences \['CC0-1.0'\]$", shown, flags=re.MULTILINE)
 
 
 # Bad input.

@@ -11,8 +11,8 @@ from aih_builder import generate, open_dataset, validate
 from aih_builder.config import Manifest, parse_manifest
 from aih_builder.errors import AssetError, ConfigError
 from aih_builder.shards import tasks
-from aih_builder.shards.build import equals_stored
 from aih_builder.shards.plan import load_plan, make_plan
+from aih_builder.shards.remake import differences
 from aih_builder.sources.pose_library import PoseLibrary, load_library, shipped_library
 from aih_builder.synth.assets import POSES_FILE
 from tests.builders import small_content
@@ -78,7 +78,7 @@ def test_moved_fingers_make_other_samples_each_alike_when_made_alone(tmp_path: P
         moved += bool((sample.mano_pose_rad[side, 3:] != stored).any())
     assert moved == 6
     shard = plan.shards()[0]
-    assert equals_stored(plan, shard, shard.indices[0])
+    assert differences(plan, shard, shard.indices[0]) == []
 
 
 def test_a_capture_of_interhand_becomes_a_dataset(tmp_path: Path) -> None:
