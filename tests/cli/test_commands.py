@@ -100,7 +100,7 @@ def test_plan_parts_status_and_index(small_dataset: Path, manifest: Path, tmp_pa
     assert state["shards"] == {"done": 1, "torn": 1, "missing": 3}
     assert state["samples"] == {"done": 2, "torn": 1, "missing": 6}
     assert list(state["torn"]) == ["render/train/render-train-00002.h5"]
-    assert state["indexed"] is False
+    assert state["indexed"] == "no"
     refused = aih("index", folder)
     assert refused.exit_code == 2
     assert "4 shards are not done" in error(refused)
@@ -111,11 +111,58 @@ def test_plan_parts_status_and_index(small_dataset: Path, manifest: Path, tmp_pa
     assert digests(folder) == digests(small_dataset)
 
 
-@pytest.mark.parametrize("part", ["1", "a:b", "1:2:3", "-1:2", "3:1", "0:6", ""])
+@pytest.mark.parametrize("part", ["1", "a:b", "1:2:3", "-1:2", "3:1", "0:6", "", "3/3", "1/0", "-1/4", "/", "1/2/3"])
 def test_a_part_that_is_none_is_refused(manifest: Path, copy: Path, part: str) -> None:
     result = aih("generate", manifest, "--out", copy, f"--shards={part}")
     assert result.exit_code == 2
     assert "shards" in error(result)
+
+
+def test_parts_of_an_array_make_the_whole(small_dataset: Path, manifest: Path, tmp_path: Path) -> None:
+    """More of them than shards: some have nothing to do."""
+    folder = tmp_path / "parts"
+    made = [
+        json.loads(aih("generate", manifest, "--out", folder, "--shards", f"{i}/7", "--json").stdout) for i in range(7)
+    ]
+    assert [part["shards_made"] for part in made] == [1, 1, 1, 1, 1, 0, 0]
+    assert [part["finished"] for part in made] == [False] * 4 + [True] * 3
+    assert digests(folder) == digests(small_dataset)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--scheduler", "tcp://127.0.0.1:9"), "--scheduler needs --engine dask"),
+        (("--cluster", "x.yaml"), "--cluster needs --engine dask"),
+        (("--engine", "dask"), "needs --scheduler ADDRESS or --cluster FILE.yaml, one of both"),
+        (("--engine", "dask", "--scheduler", "tcp://x:1", "--cluster", "x.yaml"), "one of both"),
+        (("--engine", "dask", "--scheduler", "tcp://x:1", "--jobs", "2"), "--jobs is for --engine local"),
+        (("--engine", "dask", "--cluster", "x.yaml"), r"x\.yaml: cannot be read .* tools/slurm/cluster\.yaml"),
+    ],
+)
+def test_options_for_workers_that_contradict_one_another_are_refused(
+    manifest: Path, copy: Path, options: tuple[str, ...], message: str
+) -> None:
+    for command in (("generate", manifest, "--out", copy), ("validate", copy), ("repair", copy)):
+        result = aih(*command, *options)
+        assert result.exit_code == 2
+        assert re.search(message, error(result))
+
+
+def test_repair_mends_what_validate_finds(small_dataset: Path, copy: Path) -> None:
+    damaged = "render/train/render-train-00001.h5"
+    data = bytearray((copy / damaged).read_bytes())
+    data[-100] ^= 1
+    (copy / damaged).write_bytes(data)
+    assert aih("validate", copy).exit_code == 1
+    told = json.loads(aih("repair", copy, "--json").stdout)
+    assert list(told["shards_remade"]) == [damaged]
+    assert "sha256 is" in told["shards_remade"][damaged]
+    assert (told["shards_checked"], told["left"], told["finished"]) == (5, [], True)
+    assert aih("validate", copy).exit_code == 0
+    assert digests(copy) == digests(small_dataset)
+    (copy / "render/train/mine.h5").write_bytes(b"")
+    assert aih("repair", copy).exit_code == 1
 
 
 def test_validate_prints_problems_and_exits_with_1(copy: Path) -> None:
@@ -318,7 +365,7 @@ def test_a_full_disk_met_outside_our_own_writing_is_told_all_the_same(
         raise OSError(28, "No space left on device", "/some/cache")
 
     monkeypatch.setattr("aih_builder.cli.datasets.load_plan", full)
-    result = aih("status", copy)
+    result = aih("info", copy)
     assert result.exit_code == 1
     assert error(result) == (
         "aih: /some/cache: No space left on device. Free space or fix permissions, then run again.\n"

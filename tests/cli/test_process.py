@@ -167,13 +167,16 @@ def test_a_dataset_that_may_only_be_read_can_be_read_and_not_mended(small_datase
     for arguments in (("generate", manifest, "--out", folder), ("validate", folder)):
         assert aih(*arguments, preexec_fn=without_privileges).returncode == 0
     os.truncate(folder / "render/val/render-val-00000.h5", 100)
-    run = aih("generate", manifest, "--out", folder, preexec_fn=without_privileges)
+    commands = (("generate", manifest, "--out", folder), ("repair", folder))
+    runs = [aih(*command, preexec_fn=without_privileges) for command in commands]
     for path in folders:
         path.chmod(0o755)
-    if run.returncode == 0:
+    if runs[0].returncode == 0:
         pytest.skip("permissions do not count here")
-    assert run.returncode == 1
-    assert "dataset.json: cannot be deleted (Permission denied)" in said(run)
+    for run in runs:
+        assert run.returncode == 1
+        assert "dataset.json: cannot be deleted (Permission denied)" in said(run)
+    assert len(digests(folder)) == 5
 
 
 # Memory, and scripts.
