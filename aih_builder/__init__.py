@@ -20,8 +20,9 @@ from aih_builder.errors import (
 if TYPE_CHECKING:
     from aih_builder.config import Manifest
     from aih_builder.hands.model import HandModel
-    from aih_builder.hdr.data import AihDataset, AihSampler
+    from aih_builder.hdr.data import AihDataset
     from aih_builder.hdr.pipeline import HdrPipeline
+    from aih_builder.hdr.sampler import AihSampler
     from aih_builder.sample import Sample
     from aih_builder.shards.build import generate
     from aih_builder.shards.reader import open_dataset
@@ -56,7 +57,7 @@ __all__ = [
 
 _LAZY = {
     "AihDataset": "aih_builder.hdr.data",
-    "AihSampler": "aih_builder.hdr.data",
+    "AihSampler": "aih_builder.hdr.sampler",
     "HdrPipeline": "aih_builder.hdr.pipeline",
     "HandModel": "aih_builder.hands.model",
     "Manifest": "aih_builder.config",

@@ -210,6 +210,11 @@ def padded(image: ImageU8, top: int, bottom: int, left: int, right: int) -> Imag
     return cv2.copyMakeBorder(image, top, bottom, left, right, cv2.BORDER_REPLICATE).astype(np.uint8, copy=False)
 
 
+def paste(patch: ImageU8, where: NDArray[np.bool_], into: ImageU8) -> None:
+    """Write a patch (H, W, 3) into an image of its size, in place, where a mask (H, W) holds."""
+    cv2.copyTo(patch, where.view(np.uint8), into)
+
+
 def box_of(mask: NDArray[np.uint8]) -> tuple[int, int, int, int]:
     """Top, bottom, left, right of what is not 0 in a mask (H, W); ends are exclusive, all 0 where nothing is."""
     x, y, width, height = cv2.boundingRect(mask)

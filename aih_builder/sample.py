@@ -6,8 +6,9 @@ Undefined values are 0 and flagged invalid; optional arrays are None when off; n
 The checker, the writer, the reader and the viewers loop over SPECS: a new stored array is one new field.
 """
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from functools import cache
+from math import isfinite
 from typing import Annotated, Any, NamedTuple, get_args, get_type_hints
 
 import numpy as np
@@ -44,7 +45,7 @@ class Spec(NamedTuple):
     @property
     def max_bytes(self) -> int:
         """Room for a string field; 0 for others."""
-        return int(self.dtype[3:]) if self.dtype.startswith("str") else 0
+        return _room(self.dtype)
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -143,9 +144,8 @@ SPECS = specs_of(Sample)
 def check_arrays(record: Any) -> None:
     """Check a record's types, shapes and finiteness against its Specs. Raises SampleError naming the first at fault."""
     letters: dict[str, int] = {}
-    specs = specs_of(type(record))
-    for field in fields(record):
-        name, spec, value = field.name, specs[field.name], getattr(record, field.name)
+    for name, spec in specs_of(type(record)).items():
+        value = getattr(record, name)
         if value is None and spec.optional:
             continue
         if spec.max_bytes:
@@ -161,28 +161,44 @@ def check_arrays(record: Any) -> None:
 def _check_scalar(name: str, spec: Spec, value: object) -> None:
     kind = np.dtype(spec.dtype).kind
     good = isinstance(value, bool) if kind == "b" else isinstance(value, float if kind == "f" else int)
-    if not good or not np.isfinite(float(value)):  # pyright: ignore[reportArgumentType]
+    if not good or not isfinite(value):  # pyright: ignore[reportArgumentType]
         raise SampleError(f"{name}: expected a finite {spec.dtype}, got {value!r}.")
     if kind in "iu":
-        bounds = np.iinfo(spec.dtype)
-        if not bounds.min <= int(value) <= bounds.max:  # pyright: ignore[reportArgumentType]
+        least, most = _bounds(spec.dtype)
+        if not least <= int(value) <= most:  # pyright: ignore[reportArgumentType]
             raise SampleError(f"{name}: {value} does not fit {spec.dtype}.")
 
 
 def _check_array(name: str, spec: Spec, value: object, letters: dict[str, int]) -> None:
-    dims = spec.dims.split()
+    dims = _dims(spec.dims)
     shape = getattr(value, "shape", None)
     if isinstance(shape, tuple) and len(shape) == len(dims):
         for dim, length in zip(dims, shape, strict=True):
-            if not dim.isdigit():
+            if isinstance(dim, str):
                 letters.setdefault(dim, length)
-    expected = tuple(int(d) if d.isdigit() else letters.get(d, -1) for d in dims)
+    expected = tuple([letters.get(d, -1) if isinstance(d, str) else d for d in dims])
     if not isinstance(value, np.ndarray) or value.dtype != spec.dtype or shape != expected:
-        named = ", ".join(d if d.isdigit() else f"{d}={letters.get(d, '?')}" for d in dims)
+        named = ", ".join(f"{d}={letters.get(d, '?')}" if isinstance(d, str) else str(d) for d in dims)
         found = f"{value.dtype} {shape}" if isinstance(value, np.ndarray) else type(value).__name__
         raise SampleError(f"{name}: expected {spec.dtype} ({named}), got {found}.")
-    if value.dtype.kind == "f" and not np.isfinite(value).all():
+    if value.dtype.kind == "f" and np.count_nonzero(np.isfinite(value)) < value.size:
         raise SampleError(f"{name}: holds NaN or infinity; undefined values must be 0 and flagged invalid.")
+
+
+@cache
+def _room(dtype: str) -> int:
+    return int(dtype[3:]) if dtype.startswith("str") else 0
+
+
+@cache
+def _dims(dims: str) -> tuple[int | str, ...]:
+    return tuple(int(dim) if dim.isdigit() else dim for dim in dims.split())
+
+
+@cache
+def _bounds(dtype: str) -> tuple[int, int]:
+    bounds = np.iinfo(dtype)
+    return int(bounds.min), int(bounds.max)
 
 
 class HdrMasks(NamedTuple):

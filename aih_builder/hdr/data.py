@@ -1,11 +1,11 @@
-"""Samples as HDR's modules take them: crops, masks and targets, augmented; and the order in which a run takes them.
+"""Samples as HDR's modules take them: crops, masks and targets, augmented; or as they are.
 
-Numpy alone: torch's DataLoader takes an AihDataset and an AihSampler (as batch_sampler) as they are.
+Numpy alone: torch's DataLoader takes an AihDataset, and an AihSampler as its batch_sampler, as they are.
 """
 
-from collections.abc import Iterator
+from itertools import accumulate
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal
 
 import numpy as np
 
@@ -24,42 +24,39 @@ from aih_builder.hdr.crops import (
     square_of_mask,
     turned_joints,
 )
+from aih_builder.hdr.sampler import Key
 from aih_builder.hdr.settings import Augment, ModuleName
 from aih_builder.identity import Split
 from aih_builder.rng import Purpose, sample_rng
-from aih_builder.sample import Array, Sample, hdr_masks
+from aih_builder.sample import SPECS, Array, Sample, hdr_masks
 from aih_builder.shards.reader import Dataset, open_dataset
 
 REFERENCE_BONE = 9  # the middle finger's base; the bone starts at the wrist
 MIN_JOINTS_IN_FRAME = 16  # of 21: a hand that the frame cuts more is neither de-occluded nor posed
 Item = tuple[int, int]  # a sample and its hand, -1 for both
-
-
-class Key(NamedTuple):
-    """What a sampler asks of a dataset: an item, and under which number its augmentation is drawn."""
-
-    item: int
-    draw: int
+ViewName = ModuleName | Literal["sample"]
 
 
 class AihDataset:
-    """Items of one of HDR's modules, as dicts of arrays; a DataLoader collates them.
+    """Items of one of HDR's modules, or samples as they are, as dicts of arrays; a DataLoader collates them.
 
     With S = input_px:
     hasm: a sample each. image (S, S, 3) u8, masks (2, 2, S, S) bool (right, left; amodal, visible), inside (S, S) bool.
     hdrm: a hand each, mirrored if left. image and target (S, S, 3) u8; masks (4, S, S) bool: M_D, M_R, M_rv, M_bv.
     shpe: a hand each, mirrored if left. picture (S, S, 3) u8, joints_px (21, 2) of the crop, location and delta
     (21, 3), valid (21,) bool, bone_mm.
+    sample: a sample each, whole, neither cropped nor augmented: the record's fields by name, numbers as arrays, texts
+    as they are; optional ones if all samples of these engines hold them.
 
-    [i] gives item i as it is, [Key(i, n)] its n-th augmentation. Pickles without open files.
+    [i] gives item i as it is, [Key(i, n)] its n-th augmentation. Pickles without open files; a process opens its own.
     """
 
     def __init__(
-        self, path: Path, module: ModuleName, *, split: Split | None, engines: tuple[str, ...] = ("render", "sync"),
+        self, path: Path, module: ViewName, *, split: Split | None, engines: tuple[str, ...] = ("render", "sync"),
         input_px: int = 256, crop_factor: float = 2.0, augment: Augment | None = None, seed: int = 0,
         two_hand_share: float = 0.0,
     ) -> None:  # fmt: skip
-        """Raises ConfigError where the folder is no dataset or holds no item of that kind."""
+        """path is a dataset folder. Raises ConfigError where it is none or holds no item of that kind."""
         self.samples: Dataset = open_dataset(path, split=split)
         self.items: list[Item] = _items(self.samples, module, engines)
         if not self.items:
@@ -67,14 +64,15 @@ class AihDataset:
                 f"{path}: split {split or 'any'} holds no sample that {module} can take, of engine "
                 f"{' or '.join(engines)}. Generate some, or name another split."
             )
-        self.module: ModuleName = module
+        self.module: ViewName = module
+        self.fields = _common_fields(self.samples, engines) if module == "sample" else ()
         self.input_px, self.crop_factor, self.augment, self.seed = input_px, crop_factor, augment, seed
         self.two_hand_share = two_hand_share
 
     def __len__(self) -> int:
         return len(self.items)
 
-    def __getitem__(self, key: "int | Key") -> dict[str, Array]:
+    def __getitem__(self, key: "int | Key") -> dict[str, Any]:
         item, draw = key if isinstance(key, tuple) else (key, None)
         index, hand = self.items[item]
         rng = None
@@ -92,31 +90,6 @@ class AihDataset:
             return pictures
         look = draw_look(self.augment, self.input_px, rng)
         return [looked_at(picture, look) for picture in pictures]
-
-
-class AihSampler:
-    """Batches of Keys for `batch_sampler`: each epoch a new order, the same for any number of processes.
-
-    Starts at step `start`, so that a run goes on where it stopped; ends after step `stop` - 1.
-    """
-
-    def __init__(self, items: int, batch: int, *, seed: int, start: int, stop: int, rank: int = 0, ranks: int = 1):
-        self.items, self.batch, self.seed = items, batch, seed
-        self.start, self.stop, self.rank, self.ranks = start, stop, rank, ranks
-
-    def __len__(self) -> int:
-        return max(self.stop - self.start, 0)
-
-    def __iter__(self) -> Iterator[list[Key]]:
-        epoch, order = -1, np.empty(0, np.int64)
-        for step in range(self.start, self.stop):
-            keys = []
-            for place in range(self.batch):
-                now, position = divmod((step * self.ranks + self.rank) * self.batch + place, self.items)
-                if now != epoch:
-                    epoch, order = now, sample_rng(self.seed, now, 1, Purpose.ORDER).permutation(self.items)
-                keys.append(Key(int(order[position]), epoch))
-            yield keys
 
 
 def pose_statistics(data: AihDataset) -> dict[str, Any]:
@@ -137,13 +110,13 @@ def pose_statistics(data: AihDataset) -> dict[str, Any]:
     return {"mean_bone_mm": float(np.mean(bones)), "mean_location": np.mean(locations, axis=0).tolist()}
 
 
-def _items(samples: Dataset, module: ModuleName, engines: tuple[str, ...]) -> list[Item]:
+def _items(samples: Dataset, module: ViewName, engines: tuple[str, ...]) -> list[Item]:
     found: list[Item] = []
     at = 0
     for shard, arrays in zip(samples.shards, samples.small_arrays(), strict=True):
         count = shard["samples"]
         if shard["engine"] in engines:
-            if module == "hasm":
+            if module in ("hasm", "sample"):
                 found += [(at + i, -1) for i in range(count)]
             else:
                 fits = usable_hands(arrays, samples[at].image_rgb.shape[0])
@@ -154,6 +127,14 @@ def _items(samples: Dataset, module: ModuleName, engines: tuple[str, ...]) -> li
                 found += [(at + int(i), int(hand)) for i, hand in np.argwhere(fits)]
         at += count
     return found
+
+
+def _common_fields(samples: Dataset, engines: tuple[str, ...]) -> tuple[str, ...]:
+    """Fields that all samples hold, so that a batch of any of them has all; those of one shard hold the same."""
+    starts = accumulate((shard["samples"] for shard in samples.shards), initial=0)
+    firsts = [start for start, shard in zip(starts, samples.shards, strict=False) if shard["engine"] in engines]
+    missing = {name for sample in map(samples.__getitem__, firsts) for name in SPECS if getattr(sample, name) is None}
+    return tuple(name for name in SPECS if name not in missing)
 
 
 def usable_hands(arrays: dict[str, Array], size_px: int) -> Array:
@@ -204,7 +185,15 @@ def _shpe_view(data: AihDataset, sample: Sample, hand: int, rng: np.random.Gener
     }
 
 
-_VIEWS = {"hasm": _hasm_view, "hdrm": _hdrm_view, "shpe": _shpe_view}
+def _sample_view(data: AihDataset, sample: Sample, _: int, __: np.random.Generator | None) -> dict[str, Any]:
+    values = {name: getattr(sample, name) for name in data.fields}
+    return {
+        name: value if isinstance(value, np.ndarray | str) else np.array(value, SPECS[name].dtype)
+        for name, value in values.items()
+    }
+
+
+_VIEWS = {"hasm": _hasm_view, "hdrm": _hdrm_view, "shpe": _shpe_view, "sample": _sample_view}
 
 
 def _hand_crop(

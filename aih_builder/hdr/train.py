@@ -16,8 +16,9 @@ from torch.utils.data import DataLoader
 from aih_builder.errors import ConfigError, TrainingError
 from aih_builder.files import write_whole
 from aih_builder.hdr.checkpoint import LAST, Checkpoint, load, random_states, restore_random, save
-from aih_builder.hdr.data import AihDataset, AihSampler, pose_statistics
+from aih_builder.hdr.data import AihDataset, pose_statistics
 from aih_builder.hdr.optimisers import rate_at, set_rate
+from aih_builder.hdr.sampler import AihSampler
 from aih_builder.hdr.settings import Training
 from aih_builder.hdr.tasks import TASKS, Batch, Task
 from aih_builder.hdr.watch import Watch

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from aih_builder.errors import ShardError
-from aih_builder.imaging import decode_image, decode_png, encode_jpeg, encode_png
+from aih_builder.imaging import box_of, decode_image, decode_png, encode_jpeg, encode_png, paste
 from aih_builder.sample import SPECS, Array, Sample
 
 FORMAT = "aih-shard"
@@ -55,7 +55,7 @@ def encode_parts(sample: Sample, parts: Sequence[str], *, lossless: bool) -> lis
         "image": encode(sample.image_rgb),
         "target_right": _encode_target(sample, 0, lossless=lossless),
         "target_left": _encode_target(sample, 1, lossless=lossless),
-        "masks": _encode_masks(sample),
+        "masks": encode_masks(sample),
     }
     if sample.depth is not None:
         encoded["depth"] = encode_png(sample.depth)
@@ -71,16 +71,16 @@ def decode_parts(encoded: dict[str, memoryview], plain: dict[str, Any], fields: 
     ShardError or SampleError where they are damaged.
     """
     image = decode_image(encoded["image"])
-    masks = _decode_masks(encoded["masks"], image.shape[:2])
-    if "forearm_mask" not in fields:
-        del masks["forearm_mask"]
-    targets = np.zeros((2, *image.shape), np.uint8)
+    masks = decode_masks(encoded["masks"], image.shape[:2], fields)
+    targets = np.empty((2, *image.shape), np.uint8)
     for hand, part in enumerate(("target_right", "target_left")):
         if plain["target_valid"][hand]:
             targets[hand] = image
             _paste(targets[hand], encoded[part], masks["changed_mask"][hand])
-        elif len(encoded[part]):
-            raise ShardError(f"{part} is stored, yet marked unknown.")
+        else:
+            targets[hand] = 0
+            if len(encoded[part]):
+                raise ShardError(f"{part} is stored, yet marked unknown.")
     optional: dict[str, Array] = {}
     if "depth" in encoded:
         optional["depth"] = decode_png(encoded["depth"])
@@ -96,35 +96,31 @@ def _encode_target(sample: Sample, hand: int, *, lossless: bool) -> bytes:
     changed = sample.changed_mask[hand]
     if not sample.target_valid[hand] or not changed.any():
         return b""
-    top, bottom, left, right = box = _box(changed)
+    top, bottom, left, right = box = box_of(changed.view(np.uint8))
     patch = sample.target_rgb[hand, top:bottom, left:right]
     return np.array(box, "<u2").tobytes() + (encode_png if lossless else encode_jpeg)(patch)
 
 
 def _paste(target: Array, data: memoryview, changed: Array) -> None:
-    if not changed.any():
+    top, bottom, left, right = expected = box_of(changed.view(np.uint8))
+    if bottom == 0:
         if len(data):
             raise ShardError("a target patch, yet nothing changes.")
         return
     if len(data) < _BOX_BYTES:
         raise ShardError("the patch of a target is missing.")
-    top, bottom, left, right = box = tuple(int(v) for v in np.frombuffer(data[:_BOX_BYTES], "<u2"))
-    if box != _box(changed):
-        raise ShardError(f"the box of a target patch is {box}, that of its changed_mask is {_box(changed)}.")
+    box = tuple(np.frombuffer(data[:_BOX_BYTES], "<u2").tolist())
+    if box != expected:
+        raise ShardError(f"the box of a target patch is {box}, that of its changed_mask is {expected}.")
     patch = decode_image(data[_BOX_BYTES:])
     inside = changed[top:bottom, left:right]
     if patch.shape[:2] != inside.shape:
         raise ShardError(f"target patch of {patch.shape[:2]} pixels does not fit its box {inside.shape}.")
-    target[top:bottom, left:right][inside] = patch[inside]
+    paste(patch, inside, target[top:bottom, left:right])
 
 
-def _box(mask: Array) -> tuple[int, int, int, int]:
-    """Top, bottom, left, right of a mask that is not empty; ends are exclusive."""
-    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
-    return int(rows[0]), int(rows[-1]) + 1, int(columns[0]), int(columns[-1]) + 1
-
-
-def _encode_masks(sample: Sample) -> bytes:
+def encode_masks(sample: Sample) -> bytes:
+    """The part `masks` of a sample."""
     bits = np.zeros(sample.image_rgb.shape[:2], np.uint8)
     for name, (right, left) in MASK_BITS.items():
         mask = getattr(sample, name)
@@ -133,9 +129,14 @@ def _encode_masks(sample: Sample) -> bytes:
     return zlib.compress(bits.tobytes(), 6)
 
 
-def _decode_masks(data: memoryview, shape: tuple[int, ...]) -> dict[str, Array]:
+def decode_masks(data: bytes | memoryview, shape: tuple[int, ...], fields: Sequence[str]) -> dict[str, Array]:
+    """The masks of a part `masks` by name, (2, H, W) bool each; fields are the optional ones stored. Raises ShardError
+    where it is damaged.
+    """
     try:
-        bits = np.frombuffer(zlib.decompress(data), np.uint8).reshape(shape)
+        bits = np.frombuffer(zlib.decompress(data, bufsize=shape[0] * shape[1]), np.uint8).reshape(shape)
     except (zlib.error, ValueError) as error:
         raise ShardError(f"damaged masks ({error}).") from error
-    return {name: np.stack([bits & right, bits & left]) != 0 for name, (right, left) in MASK_BITS.items()}
+    stored = [name for name in MASK_BITS if name in fields or not SPECS[name].optional]
+    planes = bits & np.array([MASK_BITS[name] for name in stored], np.uint8)[..., None, None]  # (masks, 2, H, W)
+    return dict(zip(stored, np.not_equal(planes, 0, out=planes.view(np.bool_)), strict=True))

@@ -16,6 +16,7 @@ collect_ignore = (
         "test_pretrained.py",
         "test_read_out.py",
         "test_study.py",
+        "test_torch_loader.py",
         "test_training.py",
     ]
 )

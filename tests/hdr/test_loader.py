@@ -5,17 +5,18 @@ from typing import Any, cast
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
+from aih_builder import generate
 from aih_builder.errors import ConfigError
 from aih_builder.hands.conventions import KEYPOINT_PARENTS, MIRROR
 from aih_builder.hdr.crops import crop_affine, cropped, square_of_mask
-from aih_builder.hdr.data import AihDataset, AihSampler, Key, pose_statistics
+from aih_builder.hdr.data import AihDataset, ViewName, pose_statistics
+from aih_builder.hdr.sampler import Key
 from aih_builder.hdr.settings import Augment, ModuleName
 from aih_builder.imaging import grown
 from aih_builder.sample import SPECS, Sample, hdr_masks
 from aih_builder.shards.reader import Dataset
+from tests.builders import small_both_manifest
 
 MODULES: tuple[ModuleName, ...] = ("hasm", "hdrm", "shpe")
 SIZE = 64
@@ -45,7 +46,7 @@ SHAPES: dict[str, dict[str, tuple[str, tuple[int, ...]]]] = {
 }
 
 
-def dataset(path: Path, module: ModuleName, **options: Any) -> AihDataset:
+def dataset(path: Path, module: ViewName, **options: Any) -> AihDataset:
     return AihDataset(path, module, **{"split": None, "input_px": SIZE, "augment": Augment(), **options})
 
 
@@ -210,6 +211,27 @@ def test_shpe_sees_the_hand_alone_unless_it_shall_see_both(both_dataset: Path) -
             assert np.array_equal(both[at]["picture"], hdrm[i]["target"])  # as it is: alone
 
 
+def test_samples_as_they_are_hold_every_field_that_is_stored(both_dataset: Path) -> None:
+    data = dataset(both_dataset, "sample")
+    stored = {name for name, spec in SPECS.items() if not spec.optional}
+    assert len(data) == len(data.samples) == 18
+    for i, sample in enumerate(data.samples):
+        item = data[i]
+        assert item.keys() == stored
+        assert same(item, data[Key(i, 3)])
+        for name, value in item.items():
+            assert np.array_equal(value, getattr(sample, name))
+            assert isinstance(value, str) if SPECS[name].max_bytes else value.dtype == SPECS[name].dtype
+
+
+def test_optional_fields_are_there_if_all_samples_of_the_engines_hold_them(tmp_path: Path) -> None:
+    """A batch could not hold them otherwise: AIH-Sync gives none."""
+    generate(small_both_manifest(fields=["depth"], image_size_px=64), tmp_path)
+    assert "depth" not in dataset(tmp_path, "sample")[0]
+    render = dataset(tmp_path, "sample", engines=("render",))
+    assert {render[i]["depth"].shape for i in range(len(render))} == {(64, 64)}
+
+
 @pytest.mark.parametrize("module", MODULES)
 def test_a_key_names_an_augmentation_for_good(both_dataset: Path, module: ModuleName) -> None:
     data = dataset(both_dataset, module, seed=5)
@@ -272,55 +294,3 @@ def test_pose_statistics_are_the_means_of_the_items(both_dataset: Path) -> None:
     found = pose_statistics(data)
     assert found["mean_bone_mm"] == pytest.approx(np.mean([item["bone_mm"] for item in items]), rel=1e-5)
     assert np.allclose(found["mean_location"], np.mean([item["location"] for item in items], axis=0), atol=1e-5)
-
-
-SIZES = st.integers(1, 40)
-
-
-def taken(sampler: AihSampler) -> list[list[Key]]:
-    return list(sampler)
-
-
-@given(items=SIZES, batch=st.integers(1, 9), seed=st.integers(0, 2**32 - 1))
-def test_each_epoch_takes_each_item_once_in_an_order_of_its_own(items: int, batch: int, seed: int) -> None:
-    steps = -(-3 * items // batch)
-    keys = [key for keys in taken(AihSampler(items, batch, seed=seed, start=0, stop=steps)) for key in keys]
-    assert len(keys) == steps * batch
-    for epoch in range(3):
-        part = keys[epoch * items : (epoch + 1) * items]
-        assert sorted(key.item for key in part) == list(range(items))
-        assert {key.draw for key in part} == {epoch}
-    if items > 9:
-        assert keys[:items] != [Key(key.item, 0) for key in keys[items : 2 * items]]
-
-
-@given(items=SIZES, batch=st.integers(1, 6), ranks=st.integers(1, 4), seed=st.integers(0, 100))
-def test_the_batches_of_all_processes_are_those_of_one_with_a_batch_as_large(
-    items: int, batch: int, ranks: int, seed: int
-) -> None:
-    one = taken(AihSampler(items, batch * ranks, seed=seed, start=0, stop=7))
-    parts = [taken(AihSampler(items, batch, seed=seed, start=0, stop=7, rank=r, ranks=ranks)) for r in range(ranks)]
-    assert [[key for part in step for key in part] for step in zip(*parts, strict=True)] == one
-
-
-@given(items=SIZES, batch=st.integers(1, 6), start=st.integers(0, 12), seed=st.integers(0, 100))
-def test_a_sampler_that_starts_late_goes_on_as_if_it_had_never_stopped(
-    items: int, batch: int, start: int, seed: int
-) -> None:
-    whole = AihSampler(items, batch, seed=seed, start=0, stop=10)
-    rest = AihSampler(items, batch, seed=seed, start=start, stop=10)
-    assert taken(rest) == taken(whole)[start:]
-    assert len(rest) == len(taken(rest)) == max(10 - start, 0)
-    assert taken(rest) == taken(rest)
-
-
-def test_torchs_loader_takes_both_as_they_are(both_dataset: Path) -> None:
-    torch = pytest.importorskip("torch")
-    data = dataset(both_dataset, "hdrm")
-    sampler = AihSampler(len(data), 3, seed=1, start=2, stop=4)
-    batches = list(torch.utils.data.DataLoader(data, batch_sampler=sampler))
-    assert len(batches) == 2
-    for batch, keys in zip(batches, sampler, strict=True):
-        assert batch["image"].shape == (3, SIZE, SIZE, 3)
-        assert batch["masks"].dtype == torch.bool
-        assert same({n: v[1].numpy() for n, v in batch.items()}, data[keys[1]])
