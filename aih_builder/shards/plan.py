@@ -108,7 +108,7 @@ class Plan:
 
     def shards(self) -> list[Shard]:
         """All shards, in the order in which `--shards A:B` counts them."""
-        return list(_shards(self.manifest))
+        return list(shards_of(self.manifest))
 
     def shard_of(self, index: int) -> Shard:
         """The shard that holds a sample. Raises ConfigError where none does."""
@@ -123,7 +123,8 @@ class Plan:
         )
 
 
-def _shards(manifest: Manifest) -> Iterator[Shard]:
+def shards_of(manifest: Manifest) -> Iterator[Shard]:
+    """The shards that a manifest asks for, in their order."""
     size = manifest.shard_samples
     for engine, counts in manifest.streams.counts().items():
         for split in SPLITS:
