@@ -48,6 +48,15 @@ def test_the_python_in_the_readme_runs(small_dataset: Path) -> None:
     assert (np.sum(masks, axis=0) == 1).all()
 
 
+def test_the_torch_in_the_readme_runs(both_dataset: Path) -> None:
+    block = next(b for b in re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL) if "AihSampler" in b)
+    names: dict[str, Any] = {}
+    exec(block.replace("out/demo", str(both_dataset)), names)
+    assert names["taken"] == len(names["sampler"]) == 1
+    assert names["batch"]["image_rgb"].shape == (16, 96, 96, 3)
+    assert names["state"]["step"] == 1
+
+
 @pytest.mark.parametrize("block", re.findall(r"```yaml\n(.*?)```", README, flags=re.DOTALL))
 def test_every_manifest_in_the_readme_is_valid(block: str) -> None:
     content = yaml.safe_load(block)

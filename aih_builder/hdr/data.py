@@ -4,7 +4,7 @@ Numpy alone: torch's DataLoader takes an AihDataset, and an AihSampler as its ba
 """
 
 from itertools import accumulate
-from pathlib import Path
+from os import PathLike
 from typing import Any, Literal
 
 import numpy as np
@@ -52,7 +52,7 @@ class AihDataset:
     """
 
     def __init__(
-        self, path: Path, module: ViewName, *, split: Split | None, engines: tuple[str, ...] = ("render", "sync"),
+        self, path: str | PathLike[str], module: ViewName, *, split: Split | None, engines: tuple[str, ...] = ("render", "sync"),
         input_px: int = 256, crop_factor: float = 2.0, augment: Augment | None = None, seed: int = 0,
         two_hand_share: float = 0.0,
     ) -> None:  # fmt: skip
