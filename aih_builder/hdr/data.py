@@ -53,8 +53,8 @@ class AihDataset:
 
     def __init__(
         self, path: str | PathLike[str], module: ViewName, *, split: Split | None,
-        engines: tuple[str, ...] = ("render", "sync"), input_px: int = 256, crop_factor: float = 2.0, augment: Augment | None = None, seed: int = 0,
-        two_hand_share: float = 0.0,
+        engines: tuple[str, ...] = ("render", "sync"), input_px: int = 256, crop_factor: float = 2.0,
+        augment: Augment | None = None, seed: int = 0, two_hand_share: float = 0.0,
     ) -> None:  # fmt: skip
         """path is a dataset folder. Raises ConfigError where it is none or holds no item of that kind."""
         self.samples: Dataset = open_dataset(path, split=split)
