@@ -25,7 +25,7 @@ from aih_builder.synth.compose import Composite, compose, front_surface, right_i
 from aih_builder.synth.engine import Engine, Tally
 from aih_builder.synth.joints import depth_in_flesh_m, visible_joints
 from aih_builder.synth.renderers.base import HandDraw, Layer, Renderer, RenderRequest
-from aih_builder.synth.views import ROUGH_PX, RoughLook
+from aih_builder.synth.views import ROUGH_PX, RoughLook, along_forearm, nearest_m
 
 VIEWS = 16  # candidate views per attempt
 _NEAREST_M = 0.08  # no part of a hand may be nearer to the camera
@@ -74,6 +74,7 @@ class RenderEngine(Engine):
         self._assets = assets
         self._renderer = renderer
         self._look = RoughLook()
+        self._forearm_cosine = np.cos(np.deg2rad(manifest.camera.forearm_clearance_deg))
         self._rims = [boundary_loop(model.arrays.faces) for model in assets.hands]
         self._in_flesh_m = [
             depth_in_flesh_m(model, surface) for model, surface in zip(assets.hands, assets.surfaces, strict=True)
@@ -148,9 +149,7 @@ class RenderEngine(Engine):
             shift_m = draw_standpoint(rng, camera) - transform(middle_m, rotation, np.zeros(3))
             jitter = draw_crop_jitter(rng, camera)
             points = [None if h is None else transform(h.vertices_m, rotation, shift_m) for h in hands]
-            if min(float(p[:, 2].min()) for p in points if p is not None) < _NEAREST_M:
-                continue
-            if any(p is not None and self._arm_in_the_way(p, side) for side, p in enumerate(points)):
+            if any(p is not None and self._in_the_way(p, side) for side, p in enumerate(points)):
                 continue
             framed = [points[design.target]] if design.framing == "target" else points
             around = np.concatenate([p for p in framed if p is not None])
@@ -162,12 +161,13 @@ class RenderEngine(Engine):
                 return self._settle(pair, rotation, shift_m, intrinsics(self._manifest.image_size_px))
         raise Rejected("no fitting view")
 
-    def _arm_in_the_way(self, cam_vertices_m: FloatArray, side: int) -> bool:
-        """Whether the camera looks along a hand's forearm from behind the cut, where a real arm would hide the hand."""
-        rim_m = cam_vertices_m[self._rims[side]].mean(axis=0)
-        along = rim_m - cam_vertices_m.mean(axis=0)
-        cosine = -float((along * rim_m).sum()) / float(np.sqrt((along**2).sum() * (rim_m**2).sum()))
-        return cosine > np.cos(np.deg2rad(self._manifest.camera.forearm_clearance_deg))
+    def _in_the_way(self, cam_vertices_m: FloatArray, side: int) -> bool:
+        """Whether a hand is too near, or the camera looks along its forearm from behind the cut, where a real arm would
+        hide the hand.
+        """
+        if nearest_m(cam_vertices_m) < _NEAREST_M:
+            return True
+        return along_forearm(cam_vertices_m, self._rims[side]) > self._forearm_cosine
 
     def _looks_right(
         self,

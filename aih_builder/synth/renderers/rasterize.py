@@ -100,13 +100,18 @@ def clear(near: np.ndarray, triangle: np.ndarray, box: tuple[int, int, int, int]
     triangle[box[0] : box[1] + 1, box[2] : box[3] + 1] = -1
 
 
+@compiled
 def project_to_grid(points_m: FloatArray, K_px: FloatArray, per_pixel: int) -> tuple[FloatArray, FloatArray]:
     """Grid coordinates (N, 2) with per_pixel (odd) samples along a pixel's side, and 1/z (N,)."""
-    inverse_z = 1.0 / points_m[:, 2]
-    u = (K_px[0, 0] * points_m[:, 0] + K_px[0, 1] * points_m[:, 1]) * inverse_z + K_px[0, 2]
-    v = K_px[1, 1] * points_m[:, 1] * inverse_z + K_px[1, 2]
+    grid_xy, inverse_z = np.empty((points_m.shape[0], 2)), np.empty(points_m.shape[0])
     middle = (per_pixel - 1) // 2
-    return np.stack([u, v], axis=1) * per_pixel + middle, inverse_z
+    for i in range(points_m.shape[0]):
+        # By np.divide: `/` would raise where a point lies in the plane of the camera.
+        inverse_z[i] = np.divide(1.0, points_m[i, 2])
+        u = (K_px[0, 0] * points_m[i, 0] + K_px[0, 1] * points_m[i, 1]) * inverse_z[i] + K_px[0, 2]
+        v = K_px[1, 1] * points_m[i, 1] * inverse_z[i] + K_px[1, 2]
+        grid_xy[i, 0], grid_xy[i, 1] = u * per_pixel + middle, v * per_pixel + middle
+    return grid_xy, inverse_z
 
 
 def silhouette(
