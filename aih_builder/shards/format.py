@@ -9,8 +9,8 @@ list of the optional ones stored), versions (JSON); texts are of fixed length.
 Parts. image: JPEG 95 4:4:4 or, lossless, PNG. target_right, target_left: four u16 (top, bottom, left, right;
 exclusive ends), the box of that target's changed_mask, then the image of that box of the target; empty where nothing
 changes. It is pasted on read only inside changed_mask, so image and target are equal elsewhere. masks: zlib over
-(H, W) u8, one bit per mask (MASK_BITS). depth, normal, background: PNG (depth 16 bit; normal with 128 added), the
-background JPEG unless lossless.
+(H, W) u8, one bit per mask (MASK_BITS of the record). depth, normal, background: PNG (depth 16 bit; normal with 128
+added), the background JPEG unless lossless.
 """
 
 import zlib
@@ -20,8 +20,8 @@ from typing import Any
 import numpy as np
 
 from aih_builder.errors import ShardError
-from aih_builder.imaging import decode_image, decode_png, encode_jpeg, encode_png
-from aih_builder.sample import SPECS, Array, Sample
+from aih_builder.imaging import box_of, decode_image, decode_png, encode_jpeg, encode_png
+from aih_builder.sample import MASK_BITS, SPECS, Array, Sample, packed_masks
 
 FORMAT = "aih-shard"
 LISTING_FILE, LISTING_FORMAT = "dataset.json", "aih-dataset"
@@ -31,12 +31,6 @@ OPTIONAL_PARTS = {
     "normal": "normal",
     "background": "background_rgb",
 }  # part: field
-MASK_BITS = {
-    "amodal_mask": (1, 2),
-    "visible_mask": (4, 8),
-    "changed_mask": (16, 32),
-    "forearm_mask": (64, 128),
-}
 PLAIN_FIELDS = tuple(name for name, spec in SPECS.items() if not spec.is_image)
 
 _BOX_BYTES = 8
@@ -55,7 +49,7 @@ def encode_parts(sample: Sample, parts: Sequence[str], *, lossless: bool) -> lis
         "image": encode(sample.image_rgb),
         "target_right": _encode_target(sample, 0, lossless=lossless),
         "target_left": _encode_target(sample, 1, lossless=lossless),
-        "masks": _encode_masks(sample),
+        "masks": zlib.compress(packed_masks(sample).data, 6),
     }
     if sample.depth is not None:
         encoded["depth"] = encode_png(sample.depth)
@@ -93,10 +87,9 @@ def decode_parts(encoded: dict[str, memoryview], plain: dict[str, Any], fields: 
 
 
 def _encode_target(sample: Sample, hand: int, *, lossless: bool) -> bytes:
-    changed = sample.changed_mask[hand]
-    if not sample.target_valid[hand] or not changed.any():
+    top, bottom, left, right = box = box_of(sample.changed_mask[hand].view(np.uint8))
+    if not sample.target_valid[hand] or top == bottom:
         return b""
-    top, bottom, left, right = box = _box(changed)
     patch = sample.target_rgb[hand, top:bottom, left:right]
     return np.array(box, "<u2").tobytes() + (encode_png if lossless else encode_jpeg)(patch)
 
@@ -109,28 +102,14 @@ def _paste(target: Array, data: memoryview, changed: Array) -> None:
     if len(data) < _BOX_BYTES:
         raise ShardError("the patch of a target is missing.")
     top, bottom, left, right = box = tuple(int(v) for v in np.frombuffer(data[:_BOX_BYTES], "<u2"))
-    if box != _box(changed):
-        raise ShardError(f"the box of a target patch is {box}, that of its changed_mask is {_box(changed)}.")
+    expected = box_of(changed.view(np.uint8))
+    if box != expected:
+        raise ShardError(f"the box of a target patch is {box}, that of its changed_mask is {expected}.")
     patch = decode_image(data[_BOX_BYTES:])
     inside = changed[top:bottom, left:right]
     if patch.shape[:2] != inside.shape:
         raise ShardError(f"target patch of {patch.shape[:2]} pixels does not fit its box {inside.shape}.")
     target[top:bottom, left:right][inside] = patch[inside]
-
-
-def _box(mask: Array) -> tuple[int, int, int, int]:
-    """Top, bottom, left, right of a mask that is not empty; ends are exclusive."""
-    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
-    return int(rows[0]), int(rows[-1]) + 1, int(columns[0]), int(columns[-1]) + 1
-
-
-def _encode_masks(sample: Sample) -> bytes:
-    bits = np.zeros(sample.image_rgb.shape[:2], np.uint8)
-    for name, (right, left) in MASK_BITS.items():
-        mask = getattr(sample, name)
-        if mask is not None:
-            bits |= mask[0] * np.uint8(right) | mask[1] * np.uint8(left)
-    return zlib.compress(bits.tobytes(), 6)
 
 
 def _decode_masks(data: memoryview, shape: tuple[int, ...]) -> dict[str, Array]:

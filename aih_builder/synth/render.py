@@ -103,9 +103,11 @@ class RenderEngine(Engine):
             layers = self._renderer.render(request)
         with tally.stage("compose"):
             composite = compose(layers, right_in_front_by_depth(layers), background.rgb)
-            self._accept(composite, pair, design)
+            rates = self._accept(composite, pair, design)
         with tally.stage("record"):
-            sample = self._record(index, attempt, split, design, pair, scene, layers, composite, texture, background)
+            sample = self._record(
+                index, attempt, split, design, pair, scene, layers, composite, rates, texture, background
+            )
         return Drawn(sample, background.rgb, layers)
 
     def design(self, index: int) -> Design:
@@ -221,13 +223,15 @@ class RenderEngine(Engine):
             with_normals="normal" in self._manifest.fields_of(self.name),
         )
 
-    def _accept(self, composite: Composite, pair: PosePair, design: Design) -> None:
+    def _accept(self, composite: Composite, pair: PosePair, design: Design) -> FloatArray:
+        """The occlusion rates (2,). Raises Rejected."""
         areas = np.array([np.count_nonzero(mask) for mask in composite.amodal_mask])
         if (areas[pair.present] < MIN_HAND_PIXELS).any():
             raise Rejected("a hand out of the frame")
         rates = occlusion_rates(composite.amodal_mask, composite.visible_mask)
         if not design.accepts(float(rates[design.target])):
             raise Rejected("occlusion outside the wanted bin")
+        return rates
 
     def _record(
         self,
@@ -239,13 +243,14 @@ class RenderEngine(Engine):
         scene: Scene,
         layers: tuple[Layer | None, Layer | None],
         composite: Composite,
+        rates: FloatArray,
         texture: TextureSet,
         background: Background,
     ) -> Sample:
         present = np.array(pair.present, bool)
         joints_m, joints_px = np.zeros((2, 21, 3), np.float32), np.zeros((2, 21, 2), np.float32)
         joint_visible, K_px = np.zeros((2, 21), bool), np.zeros((2, 3, 3), np.float32)
-        target_rgb, changed = composite.target_rgb.copy(), composite.changed_mask.copy()
+        target_rgb, changed = composite.target_rgb, composite.changed_mask
         for i in range(2):
             hand, layer = scene.hands[i], layers[i]
             if hand is None or layer is None:
@@ -266,7 +271,7 @@ class RenderEngine(Engine):
         return Sample(
             image_rgb=composite.image_rgb, target_rgb=target_rgb, target_valid=present, changed_mask=changed,
             hand_present=present.copy(), amodal_mask=composite.amodal_mask, visible_mask=composite.visible_mask,
-            occlusion_rate=occlusion_rates(composite.amodal_mask, composite.visible_mask),
+            occlusion_rate=rates,
             cam_joints_m=joints_m, joint3d_valid=every_joint, joints_px=joints_px, joint2d_valid=every_joint.copy(),
             joint_visible=joint_visible, joint_visible_valid=present.copy(),
             K_px=K_px, mano_pose_rad=scene.pose_rad.astype(np.float32),
