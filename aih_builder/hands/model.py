@@ -93,6 +93,10 @@ class NativeHandModel(HandModel):
         directions = np.concatenate([arrays.shapedirs, arrays.posedirs], axis=2)  # (V, 3, 10 + 135)
         self._directions = np.ascontiguousarray(directions.reshape(-1, directions.shape[2]).T, np.float64)
         self._weights = np.ascontiguousarray(arrays.weights)
+        # What shape and fingers made of the template last, and their amounts: a hand is often posed again with another
+        # root alone, since a view and its rounding to what is stored differ from the pose in nothing else.
+        self._amounts = np.full(self._directions.shape[0], np.nan)
+        self._blended_m = np.empty_like(arrays.v_template)
 
     def _skin(self, pose_rad: FloatArray, betas: FloatArray, trans_m: FloatArray) -> tuple[FloatArray, FloatArray]:
         full_pose = pose_rad.copy()
@@ -103,6 +107,8 @@ class NativeHandModel(HandModel):
             trans_m,
             self.arrays.v_template,
             self._directions,
+            self._amounts,
+            self._blended_m,
             self._weights,
             self._joint_template,
             self._joint_shapedirs,
@@ -141,6 +147,8 @@ def _skin_vertices(
     trans_m,
     v_template,
     directions,
+    amounts,
+    blended,
     weights,
     joint_template,
     joint_shapedirs,
@@ -148,7 +156,8 @@ def _skin_vertices(
 ):
     """Sum orders are written out, so that the same input gives the same bits on one CPU type.
 
-    directions (10 + 135, 3 V) move the template's coordinates with the betas, then with the pose.
+    directions (10 + 135, 3 V) move the template's coordinates with the betas, then with the pose. amounts and blended
+    hold the last call's, and are made anew where they differ.
     """
     n_vertices, n_joints, n_betas = v_template.shape[0], full_pose.shape[0], betas.shape[0]
 
@@ -161,8 +170,10 @@ def _skin_vertices(
     # Global rotation and position of each joint, and the betas with the pose feature R - I of all but the root.
     rotations = np.empty((n_joints, 3, 3))
     joints = np.empty((n_joints, 3))
-    amounts = np.empty(n_betas + 9 * (n_joints - 1))
-    amounts[:n_betas] = betas
+    same = True
+    for b in range(n_betas):
+        same &= amounts[b] == betas[b]
+        amounts[b] = betas[b]
     for j in range(n_joints):
         local = rotation_matrix(full_pose[j])
         if j == 0:
@@ -171,7 +182,9 @@ def _skin_vertices(
             continue
         for a in range(3):
             for b in range(3):
-                amounts[n_betas + 9 * (j - 1) + 3 * a + b] = local[a, b] - (1.0 if a == b else 0.0)
+                amount, place = local[a, b] - (1.0 if a == b else 0.0), n_betas + 9 * (j - 1) + 3 * a + b
+                same &= amounts[place] == amount
+                amounts[place] = amount
         p = parents[j]
         for a in range(3):
             for b in range(3):
@@ -188,8 +201,9 @@ def _skin_vertices(
             )
 
     vertices = np.empty((n_vertices, 3))
-    blended = v_template.copy()
-    _add_weighted(directions, amounts, blended.reshape(-1))
+    if not same:
+        blended[:] = v_template
+        _add_weighted(directions, amounts, blended.reshape(-1))
     for v in range(n_vertices):
         point = blended[v]
         x, y, z = 0.0, 0.0, 0.0

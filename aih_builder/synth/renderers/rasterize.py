@@ -74,20 +74,18 @@ def rasterize_on_clear(
             w0 = e0x * (py - by) - e0y * (px - bx) + bias0
             w1 = e1x * (py - cy) - e1y * (px - cx) + bias1
             w2 = e2x * (py - ay) - e2y * (px - ax) + bias2
-            entered = False
             for x in range(np.uintp(x0), np.uintp(x1 + 1)):
-                if (w0 | w1 | w2) >= 0:  # none is negative
-                    z = np.float32((w0 - bias0) * za + (w1 - bias1) * zb + (w2 - bias2) * zc)
-                    if z > near[y, x]:
-                        near[y, x] = z
-                        triangle[y, x] = t
-                    entered = True
-                elif entered:  # a row leaves a triangle but once
-                    break
+                # No branch: where a row enters and leaves a triangle cannot be foreseen, and a wrong guess costs more
+                # than the few samples beside it.
+                inside = (w0 | w1 | w2) >= 0  # none is negative
+                z = np.float32((w0 - bias0) * za + (w1 - bias1) * zb + (w2 - bias2) * zc)
+                nearer = inside & (z > near[y, x])
+                near[y, x] = z if nearer else near[y, x]
+                triangle[y, x] = t if nearer else triangle[y, x]
+                touched |= inside
                 w0 -= right0
                 w1 -= right1
                 w2 -= right2
-            touched |= entered
         if touched:
             top, bottom, left, right = min(top, y0), max(bottom, y1), min(left, x0), max(right, x1)
     return top, bottom, left, right
