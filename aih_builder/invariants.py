@@ -73,7 +73,7 @@ def _masks(s: Sample, counts: Array) -> Iterator[str]:
         if s.hand_present[hand] != (areas[hand] >= MIN_HAND_PIXELS):
             yield f"{SIDES[hand]} hand: present is {s.hand_present[hand]} with {areas[hand]} amodal pixels"
     rates = occlusion_rates_of(areas, hidden)
-    if not np.array_equal(rates, s.occlusion_rate):
+    if (rates != s.occlusion_rate).any():
         yield f"occlusion rates are stored as {s.occlusion_rate.tolist()}, the masks give {rates.tolist()}"
     if s.target_hand >= 0 and not s.hand_present[s.target_hand]:
         yield "the target hand is not present"
@@ -123,7 +123,7 @@ def _undefined(s: Sample) -> Iterator[str]:
 
 def _geometry(s: Sample) -> Iterator[str]:
     for hand in (0, 1):
-        if s.K_px[hand].any() and not np.array_equal(s.K_px[hand, 2], [0, 0, 1]):
+        if s.K_px[hand].any() and s.K_px[hand, 2].tolist() != [0, 0, 1]:
             yield f"{SIDES[hand]} hand: the last row of K_px is {s.K_px[hand, 2].tolist()}, expected 0, 0, 1"
         known = s.joint3d_valid[hand] & s.joint2d_valid[hand]
         if known.any():
