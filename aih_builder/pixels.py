@@ -47,6 +47,12 @@ def set_bits(bits: ImageU8, masks: Mask, right: int, left: int) -> None:
     _set_bits(bits, masks, np.uint8(right), np.uint8(left))
 
 
+def put_where(mask: Mask, values: NDArray, to: NDArray) -> None:
+    """Copy values (H, W, ...) into a contiguous array of their shape where a mask (H, W) is set."""
+    n = mask.size
+    _put_where(mask.reshape(-1), values.reshape(n, -1), to.reshape(n, -1))
+
+
 def byte_counts(values: ImageU8) -> NDArray[np.int64]:
     """How often each byte occurs: (256,)."""
     return _byte_counts(values.reshape(-1))
@@ -116,6 +122,14 @@ def _set_bits(bits, masks, right, left):
     for y in range(bits.shape[0]):
         for x in range(bits.shape[1]):
             bits[y, x] |= np.uint8(right * masks[0, y, x]) | np.uint8(left * masks[1, y, x])
+
+
+@compiled
+def _put_where(mask, values, to):
+    for i in range(mask.shape[0]):
+        if mask[i]:
+            for c in range(to.shape[1]):
+                to[i, c] = values[i, c]
 
 
 @compiled

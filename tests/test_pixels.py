@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aih_builder.imaging import grown
-from aih_builder.pixels import byte_counts, departure, differing, near_mask, set_bits
+from aih_builder.pixels import byte_counts, departure, differing, near_mask, put_where, set_bits
 
 SEEDS = st.integers(0, 2**32 - 1)
 SIDES = st.integers(1, 100)  # both shorter and longer than what the kernels look at in one go
@@ -47,6 +47,14 @@ def test_a_point_is_near_a_mask_if_its_pixel_lies_in_the_mask_grown_by_one(seed:
     inside = np.all((pixels >= 0) & (pixels < [width, height]), axis=1)
     x, y = np.where(inside[:, None], pixels, 0).astype(int).T
     assert np.array_equal(near_mask(points_px, mask), inside & grown(mask, 1)[y, x])
+
+
+@given(seed=SEEDS, height=SIDES, width=SIDES)
+def test_values_are_put_where_a_mask_is_set_and_nowhere_else(seed: int, height: int, width: int) -> None:
+    one, other, mask = pictures(seed, height, width)
+    expected = np.where(mask[..., None], other, one)
+    put_where(mask, other, one)
+    assert np.array_equal(one, expected)
 
 
 @given(seed=SEEDS, height=SIDES, width=SIDES)

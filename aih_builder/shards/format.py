@@ -54,7 +54,7 @@ def encode_parts(sample: Sample, parts: Sequence[str], *, lossless: bool) -> lis
     if sample.depth is not None:
         encoded["depth"] = encode_png(sample.depth)
     if sample.normal is not None:
-        encoded["normal"] = encode_png((sample.normal.astype(np.int16) + _NORMAL_ZERO).astype(np.uint8))
+        encoded["normal"] = encode_png(sample.normal.view(np.uint8) + np.uint8(_NORMAL_ZERO))
     if sample.background_rgb is not None:
         encoded["background"] = encode(sample.background_rgb)
     return [encoded[part] for part in parts]

@@ -5,6 +5,7 @@ from typing import ClassVar, NamedTuple, final
 
 import numpy as np
 
+from aih_builder.compiled import compiled
 from aih_builder.config import Manifest
 from aih_builder.errors import ConfigError, Rejected
 from aih_builder.geometry import FloatArray, project, transform
@@ -12,6 +13,7 @@ from aih_builder.hands.model import PosedHand
 from aih_builder.hands.surface import boundary_loop
 from aih_builder.identity import EngineName, Split, name_of
 from aih_builder.imaging import ImageU8
+from aih_builder.pixels import put_where
 from aih_builder.rng import Purpose, draw_share, sample_rng
 from aih_builder.sample import MIN_HAND_PIXELS, Sample, mean_luma, occlusion_rates
 from aih_builder.sources.backgrounds import Background
@@ -291,13 +293,20 @@ class RenderEngine(Engine):
         )  # fmt: skip
 
 
-def _depth_units(depth_m: np.ndarray) -> np.ndarray:
-    return np.clip(np.floor(depth_m.astype(np.float64) / _DEPTH_UNIT_M + 0.5), 0, 65535).astype(np.uint16)
+@compiled
+def _depth_units(depth_m):
+    """Depth (H, W) in metres as what the record stores, u16."""
+    units = np.empty(depth_m.shape, np.uint16)
+    for y in range(depth_m.shape[0]):
+        for x in range(depth_m.shape[1]):
+            rounded = np.floor(np.divide(np.float64(depth_m[y, x]), _DEPTH_UNIT_M) + 0.5)
+            units[y, x] = np.uint16(min(max(rounded, 0.0), 65535.0))
+    return units
 
 
 def _front_normals(layers: tuple[Layer | None, Layer | None], composite: Composite) -> np.ndarray:
     normal = np.zeros(composite.image_rgb.shape, np.int8)
     for layer, visible in zip(layers, composite.visible_mask, strict=True):
         if layer is not None and layer.normal is not None:
-            normal[visible] = layer.normal[visible]
+            put_where(visible, layer.normal, normal)
     return normal
