@@ -81,9 +81,19 @@ def random_rotation(rng: np.random.Generator) -> FloatArray:
 
 def transform(points_m: FloatArray, rotation: FloatArray, translation_m: FloatArray) -> FloatArray:
     """rotation @ p + translation for points (..., 3), in a fixed order of operations."""
-    x, y, z = points_m[..., 0], points_m[..., 1], points_m[..., 2]
-    r, t = rotation, translation_m
-    return np.stack([r[i, 0] * x + r[i, 1] * y + r[i, 2] * z + t[i] for i in range(3)], axis=-1)
+    rows = np.ascontiguousarray(points_m, np.float64).reshape(-1, 3)
+    r, t = np.ascontiguousarray(rotation, np.float64), np.ascontiguousarray(translation_m, np.float64)
+    return _transformed(rows, r, t).reshape(np.shape(points_m))
+
+
+@compiled
+def _transformed(points, r, t):
+    out = np.empty_like(points)
+    for p in range(points.shape[0]):
+        x, y, z = points[p, 0], points[p, 1], points[p, 2]
+        for i in range(3):
+            out[p, i] = r[i, 0] * x + r[i, 1] * y + r[i, 2] * z + t[i]
+    return out
 
 
 def project(cam_points_m: FloatArray, K_px: FloatArray) -> FloatArray:

@@ -10,16 +10,18 @@ import numpy as np
 from aih_builder.errors import SampleError
 from aih_builder.geometry import project
 from aih_builder.imaging import grown, shrunk, spread
-from aih_builder.pixels import departure, differs
+from aih_builder.pixels import byte_counts, departure, differing, near_mask
 from aih_builder.sample import (
+    MASK_BITS,
     MIN_HAND_PIXELS,
     SIDES,
     Array,
-    Mask,
     Sample,
-    hdr_masks,
+    hdr_masks_of,
+    intruder_mask,
     mean_luma,
-    occlusion_rates,
+    occlusion_rates_of,
+    packed_masks,
 )
 
 MAX_PROJECTION_ERROR_PX = 1e-3
@@ -29,10 +31,26 @@ MAX_BACKGROUND_DRIFT = 8.0  # levels, on average over what a target uncovers: JP
 RENDER_REACH_PX, SYNC_REACH_PX = 1, 3
 MIN_CONTRAST = 1.0  # levels: the standard deviation of an image that shows something
 
+# Which masks are set in each of the 256 combinations that a pixel can hold, bool (2, 256), hand by hand: a rule about
+# masks in one pixel is one about combinations, and one count of these answers all such rules.
+_AMODAL, _VISIBLE, _CHANGED, _FOREARM = (
+    np.arange(256) & np.array(MASK_BITS[name])[:, None] > 0
+    for name in ("amodal_mask", "visible_mask", "changed_mask", "forearm_mask")
+)
+_HIDDEN, _INTRUDER = _AMODAL & ~_VISIBLE, (_VISIBLE | _FOREARM)[::-1]
+_M_D, _M_R, _, _ = hdr_masks_of(_AMODAL, _VISIBLE, _INTRUDER)
+
 
 def violations(sample: Sample, *, background_rgb: Array | None = None) -> list[str]:
     """Every broken invariant of a sample; background_rgb (H, W, 3), where known, allows one more check."""
-    found = [*_masks(sample), *_targets(sample), *_undefined(sample), *_geometry(sample), *_appearance(sample)]
+    counts = byte_counts(packed_masks(sample))  # of pixels, by their combination of masks
+    found = [
+        *_masks(sample, counts),
+        *_targets(sample, counts),
+        *_undefined(sample),
+        *_geometry(sample),
+        *_appearance(sample),
+    ]
     background = sample.background_rgb if background_rgb is None else background_rgb
     if background is not None:
         found += [*_target_shows_hand(sample, background), *_target_shows_background(sample, background)]
@@ -45,40 +63,35 @@ def require(sample: Sample, *, background_rgb: Array | None = None) -> None:
         raise SampleError(f"sample {sample.index} of seed {sample.seed}: " + "; ".join(found))
 
 
-def _masks(s: Sample) -> Iterator[str]:
-    if (s.visible_mask & ~s.amodal_mask).any():
+def _masks(s: Sample, counts: Array) -> Iterator[str]:
+    if counts[(_VISIBLE & ~_AMODAL).any(axis=0)].any():
         yield "a visible mask leaves its amodal mask"
-    if (s.visible_mask[0] & s.visible_mask[1]).any():
+    if counts[_VISIBLE.all(axis=0)].any():
         yield "the visible masks overlap"
-    areas = [np.count_nonzero(mask) for mask in s.amodal_mask]
+    areas, hidden = ([int(counts[of_hand].sum()) for of_hand in combinations] for combinations in (_AMODAL, _HIDDEN))
     for hand in (0, 1):
         if s.hand_present[hand] != (areas[hand] >= MIN_HAND_PIXELS):
             yield f"{SIDES[hand]} hand: present is {s.hand_present[hand]} with {areas[hand]} amodal pixels"
-    rates = occlusion_rates(s.amodal_mask, s.visible_mask)
-    if not np.array_equal(rates, s.occlusion_rate):
+    rates = occlusion_rates_of(areas, hidden)
+    if (rates != s.occlusion_rate).any():
         yield f"occlusion rates are stored as {s.occlusion_rate.tolist()}, the masks give {rates.tolist()}"
     if s.target_hand >= 0 and not s.hand_present[s.target_hand]:
         yield "the target hand is not present"
     for target in (0, 1):
-        masks = hdr_masks(s, target)
-        intruder = s.visible_mask[1 - target]
-        if s.forearm_mask is not None:
-            intruder = intruder | s.forearm_mask[1 - target]
-        if not np.array_equal(masks.M_D | masks.M_R, intruder):
+        if counts[(_M_D | _M_R)[target] != _INTRUDER[target]].any():
             yield f"{SIDES[target]} target: M_D or M_R is not what is visible of the other hand"
 
 
-def _targets(s: Sample) -> Iterator[str]:
+def _targets(s: Sample, counts: Array) -> Iterator[str]:
     for target in (0, 1):
         changed = s.changed_mask[target]
         if not s.target_valid[target]:
             if changed.any() or s.target_rgb[target].any():
                 yield f"{SIDES[target]} target: invalid, yet not empty"
             continue
-        masks = hdr_masks(s, target)
-        if ((masks.M_D | masks.M_R) & ~changed).any():
+        if counts[((_M_D | _M_R) & ~_CHANGED)[target]].any():
             yield f"{SIDES[target]} target: M_D or M_R leaves changed_mask"
-        if outside := np.count_nonzero(differs(s.image_rgb, s.target_rgb[target]) & ~changed):
+        if outside := differing(s.image_rgb, s.target_rgb[target], changed):
             yield f"{SIDES[target]} target: {outside} pixels differ from the image outside changed_mask"
         reach = _reach_px(s)
         if (changed & ~grown(s.amodal_mask[1 - target], reach)).any():
@@ -110,7 +123,7 @@ def _undefined(s: Sample) -> Iterator[str]:
 
 def _geometry(s: Sample) -> Iterator[str]:
     for hand in (0, 1):
-        if s.K_px[hand].any() and not np.array_equal(s.K_px[hand, 2], [0, 0, 1]):
+        if s.K_px[hand].any() and s.K_px[hand, 2].tolist() != [0, 0, 1]:
             yield f"{SIDES[hand]} hand: the last row of K_px is {s.K_px[hand, 2].tolist()}, expected 0, 0, 1"
         known = s.joint3d_valid[hand] & s.joint2d_valid[hand]
         if known.any():
@@ -121,17 +134,8 @@ def _geometry(s: Sample) -> Iterator[str]:
             error = np.abs(project(joints, s.K_px[hand].astype(np.float64)) - s.joints_px[hand][known]).max()
             if error > MAX_PROJECTION_ERROR_PX:
                 yield f"{SIDES[hand]} hand: joints project {error:.4f} px from joints_px"
-        if (s.joint_visible[hand] & ~on_mask(s.joints_px[hand], s.visible_mask[hand])).any():
+        if (s.joint_visible[hand] & ~near_mask(s.joints_px[hand], s.visible_mask[hand])).any():
             yield f"{SIDES[hand]} hand: a visible joint lies off the visible mask"
-
-
-def on_mask(points_px: Array, mask: Mask) -> Mask:
-    """Whether the pixel of each point (N, 2) lies in the frame and within 1 px of the mask."""
-    near = grown(mask, 1)
-    pixels = np.floor(points_px.astype(np.float64) + 0.5).astype(np.int64)
-    inside = np.all((pixels >= 0) & (pixels < near.shape[::-1]), axis=1)
-    x, y = np.where(inside[:, None], pixels, 0).T
-    return inside & near[y, x]
 
 
 def _appearance(s: Sample) -> Iterator[str]:
@@ -158,7 +162,7 @@ def _target_shows_background(s: Sample, background_rgb: Array) -> Iterator[str]:
     comes nearer to it than the image does, which shows the other hand there.
     """
     for target in np.flatnonzero(s.target_valid).tolist():
-        uncovered = hdr_masks(s, target).M_R & ~grown(s.amodal_mask[target], _reach_px(s))
+        uncovered = intruder_mask(s, target) & ~grown(s.amodal_mask[target], _reach_px(s))
         drift = departure(s.target_rgb[target], background_rgb, uncovered)
         hand = departure(s.image_rgb, background_rgb, uncovered)
         if drift.pixels >= MIN_HAND_PIXELS and drift.mean > max(MAX_BACKGROUND_DRIFT, hand.mean / 2):

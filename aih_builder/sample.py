@@ -12,12 +12,19 @@ from math import isfinite
 from typing import Annotated, Any, NamedTuple, get_args, get_type_hints
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from aih_builder.errors import SampleError
 from aih_builder.imaging import channel_sums
+from aih_builder.pixels import set_bits
 
 SCHEMA_VERSION = 1
+MASK_BITS = {  # of each mask, right and left, where all of a sample's masks are packed into one byte per pixel
+    "amodal_mask": (1, 2),
+    "visible_mask": (4, 8),
+    "changed_mask": (16, 32),
+    "forearm_mask": (64, 128),
+}
 SIDES = ("right", "left")  # names along the hand axis
 MIN_HAND_PIXELS = 16  # a hand with fewer amodal pixels in the frame does not count as present
 
@@ -45,7 +52,7 @@ class Spec(NamedTuple):
     @property
     def max_bytes(self) -> int:
         """Room for a string field; 0 for others."""
-        return _room(self.dtype)
+        return int(self.dtype[3:]) if self.dtype.startswith("str") else 0
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -141,64 +148,72 @@ def specs_of(record: type) -> dict[str, Spec]:
 SPECS = specs_of(Sample)
 
 
+class _Check(NamedTuple):
+    """What is asked of a field's value, made ready."""
+
+    name: str
+    spec: Spec
+    dtype: np.dtype
+    dims: tuple[str, ...]
+    lengths: tuple[int | None, ...]  # of each dimension; None where a letter stands
+    least: int  # of what the type holds, if it is of whole numbers
+    most: int
+
+
+@cache
+def _checks_of(record: type) -> tuple[_Check, ...]:
+    checks = []
+    for name, spec in specs_of(record).items():
+        dims = tuple(spec.dims.split())
+        lengths = tuple(int(dim) if dim.isdigit() else None for dim in dims)
+        dtype = np.dtype("S" if spec.max_bytes else spec.dtype)
+        least, most = (np.iinfo(dtype).min, np.iinfo(dtype).max) if dtype.kind in "iu" else (0, 0)
+        checks.append(_Check(name, spec, dtype, dims, lengths, int(least), int(most)))
+    return tuple(checks)
+
+
 def check_arrays(record: Any) -> None:
     """Check a record's types, shapes and finiteness against its Specs. Raises SampleError naming the first at fault."""
     letters: dict[str, int] = {}
-    for name, spec in specs_of(type(record)).items():
-        value = getattr(record, name)
-        if value is None and spec.optional:
+    for check in _checks_of(type(record)):
+        value = getattr(record, check.name)
+        if value is None and check.spec.optional:
             continue
-        if spec.max_bytes:
-            if not isinstance(value, str) or len(value.encode()) > spec.max_bytes:
-                raise SampleError(f"{name}: expected text of at most {spec.max_bytes} bytes, got {value!r}.")
-            continue
-        if spec.dims == "":
-            _check_scalar(name, spec, value)
-            continue
-        _check_array(name, spec, value, letters)
+        if check.dtype.kind == "S":
+            if not isinstance(value, str) or len(value.encode()) > check.spec.max_bytes:
+                raise SampleError(
+                    f"{check.name}: expected text of at most {check.spec.max_bytes} bytes, got {value!r}."
+                )
+        elif check.dims:
+            _check_array(check, value, letters)
+        else:
+            _check_scalar(check, value)
 
 
-def _check_scalar(name: str, spec: Spec, value: object) -> None:
-    kind = np.dtype(spec.dtype).kind
+def _check_scalar(check: _Check, value: object) -> None:
+    kind = check.dtype.kind
     good = isinstance(value, bool) if kind == "b" else isinstance(value, float if kind == "f" else int)
     if not good or not isfinite(value):  # pyright: ignore[reportArgumentType]
-        raise SampleError(f"{name}: expected a finite {spec.dtype}, got {value!r}.")
-    if kind in "iu":
-        least, most = _bounds(spec.dtype)
-        if not least <= int(value) <= most:  # pyright: ignore[reportArgumentType]
-            raise SampleError(f"{name}: {value} does not fit {spec.dtype}.")
+        raise SampleError(f"{check.name}: expected a finite {check.spec.dtype}, got {value!r}.")
+    if kind in "iu" and not check.least <= int(value) <= check.most:  # pyright: ignore[reportArgumentType]
+        raise SampleError(f"{check.name}: {value} does not fit {check.spec.dtype}.")
 
 
-def _check_array(name: str, spec: Spec, value: object, letters: dict[str, int]) -> None:
-    dims = _dims(spec.dims)
+def _check_array(check: _Check, value: object, letters: dict[str, int]) -> None:
     shape = getattr(value, "shape", None)
-    if isinstance(shape, tuple) and len(shape) == len(dims):
-        for dim, length in zip(dims, shape, strict=True):
-            if isinstance(dim, str):
-                letters.setdefault(dim, length)
-    expected = tuple([letters.get(d, -1) if isinstance(d, str) else d for d in dims])
-    if not isinstance(value, np.ndarray) or value.dtype != spec.dtype or shape != expected:
-        named = ", ".join(f"{d}={letters.get(d, '?')}" if isinstance(d, str) else str(d) for d in dims)
+    if isinstance(shape, tuple) and len(shape) == len(check.dims):
+        for dim, length in zip(check.dims, shape, strict=True):
+            letters.setdefault(dim, length)
+    expected = tuple(
+        letters.get(dim, -1) if length is None else length
+        for dim, length in zip(check.dims, check.lengths, strict=True)
+    )
+    if not isinstance(value, np.ndarray) or value.dtype != check.dtype or shape != expected:
+        named = ", ".join(d if d.isdigit() else f"{d}={letters.get(d, '?')}" for d in check.dims)
         found = f"{value.dtype} {shape}" if isinstance(value, np.ndarray) else type(value).__name__
-        raise SampleError(f"{name}: expected {spec.dtype} ({named}), got {found}.")
-    if value.dtype.kind == "f" and np.count_nonzero(np.isfinite(value)) < value.size:
-        raise SampleError(f"{name}: holds NaN or infinity; undefined values must be 0 and flagged invalid.")
-
-
-@cache
-def _room(dtype: str) -> int:
-    return int(dtype[3:]) if dtype.startswith("str") else 0
-
-
-@cache
-def _dims(dims: str) -> tuple[int | str, ...]:
-    return tuple(int(dim) if dim.isdigit() else dim for dim in dims.split())
-
-
-@cache
-def _bounds(dtype: str) -> tuple[int, int]:
-    bounds = np.iinfo(dtype)
-    return int(bounds.min), int(bounds.max)
+        raise SampleError(f"{check.name}: expected {check.spec.dtype} ({named}), got {found}.")
+    if check.dtype.kind == "f" and np.count_nonzero(np.isfinite(value)) < value.size:
+        raise SampleError(f"{check.name}: holds NaN or infinity; undefined values must be 0 and flagged invalid.")
 
 
 class HdrMasks(NamedTuple):
@@ -212,21 +227,43 @@ class HdrMasks(NamedTuple):
 
 def hdr_masks(sample: Sample, target: int) -> HdrMasks:
     """Masks of HDR's de-occlusion and removal for target 0 (right) or 1 (left)."""
+    return hdr_masks_of(sample.amodal_mask[target], sample.visible_mask[target], intruder_mask(sample, target))
+
+
+def intruder_mask(sample: Sample, target: int) -> Mask:
+    """What is seen of a target's other hand and its forearm, bool (H, W)."""
     other = 1 - target
-    amodal, visible = sample.amodal_mask[target], sample.visible_mask[target]
-    intruder = sample.visible_mask[other]
-    if sample.forearm_mask is not None:
-        intruder = intruder | sample.forearm_mask[other]
+    visible = sample.visible_mask[other]
+    return visible if sample.forearm_mask is None else visible | sample.forearm_mask[other]
+
+
+def hdr_masks_of(amodal: Mask, visible: Mask, intruder: Mask) -> HdrMasks:
+    """The same from the target's masks and what is seen of the other hand and its forearm; all of one shape."""
     M_D = amodal & ~visible
     M_R = ~amodal & intruder
     return HdrMasks(M_D, M_R, visible, ~(M_D | M_R | visible))
+
+
+def packed_masks(sample: Sample) -> NDArray[np.uint8]:
+    """All masks of a sample as one byte per pixel (H, W), by MASK_BITS."""
+    bits = np.zeros(sample.image_rgb.shape[:2], np.uint8)
+    for name, (right, left) in MASK_BITS.items():
+        masks = getattr(sample, name)
+        if masks is not None:
+            set_bits(bits, masks, right, left)
+    return bits
 
 
 def occlusion_rates(amodal_mask: Mask, visible_mask: Mask) -> NDArray[np.float32]:
     """Share of each hand's amodal pixels that is hidden, float32 (2,); 0 for an empty mask."""
     whole = np.array([np.count_nonzero(mask) for mask in amodal_mask])
     hidden = np.array([np.count_nonzero(mask) for mask in amodal_mask & ~visible_mask])
-    return (hidden / np.maximum(whole, 1)).astype(np.float32)
+    return occlusion_rates_of(whole, hidden)
+
+
+def occlusion_rates_of(whole: ArrayLike, hidden: ArrayLike) -> NDArray[np.float32]:
+    """The same from the number of each hand's amodal pixels and of those that are hidden."""
+    return (np.asarray(hidden) / np.maximum(whole, 1)).astype(np.float32)
 
 
 def mean_luma(image_rgb: Array) -> float:

@@ -90,8 +90,13 @@ class NativeHandModel(HandModel):
     def __init__(self, arrays: HandArrays) -> None:
         super().__init__(arrays)
         self._joint_template, self._joint_shapedirs = _regress_joints(arrays)
-        self._posedirs = np.ascontiguousarray(arrays.posedirs)
+        directions = np.concatenate([arrays.shapedirs, arrays.posedirs], axis=2)  # (V, 3, 10 + 135)
+        self._directions = np.ascontiguousarray(directions.reshape(-1, directions.shape[2]).T, np.float64)
         self._weights = np.ascontiguousarray(arrays.weights)
+        # What shape and fingers made of the template last, and their amounts: a hand is often posed again with another
+        # root alone, since a view and its rounding to what is stored differ from the pose in nothing else.
+        self._amounts = np.full(self._directions.shape[0], np.nan)
+        self._blended_m = np.empty_like(arrays.v_template)
 
     def _skin(self, pose_rad: FloatArray, betas: FloatArray, trans_m: FloatArray) -> tuple[FloatArray, FloatArray]:
         full_pose = pose_rad.copy()
@@ -101,8 +106,9 @@ class NativeHandModel(HandModel):
             betas,
             trans_m,
             self.arrays.v_template,
-            self.arrays.shapedirs,
-            self._posedirs,
+            self._directions,
+            self._amounts,
+            self._blended_m,
             self._weights,
             self._joint_template,
             self._joint_shapedirs,
@@ -118,19 +124,41 @@ def _regress_joints(arrays: HandArrays) -> tuple[FloatArray, FloatArray]:
 
 
 @compiled
+def _add_weighted(rows, amounts, to):
+    """Add each row (K, N) times its amount to the sums (N,), in the order of the rows: the loop over N has no order."""
+    k = 0
+    while k + 5 <= rows.shape[0]:  # five at a time: the sums are then fetched and stored a fifth as often
+        r0, r1, r2, r3, r4 = rows[k], rows[k + 1], rows[k + 2], rows[k + 3], rows[k + 4]
+        a0, a1, a2, a3, a4 = amounts[k], amounts[k + 1], amounts[k + 2], amounts[k + 3], amounts[k + 4]
+        for i in range(to.shape[0]):
+            to[i] = to[i] + r0[i] * a0 + r1[i] * a1 + r2[i] * a2 + r3[i] * a3 + r4[i] * a4
+        k += 5
+    while k < rows.shape[0]:
+        row, amount = rows[k], amounts[k]
+        for i in range(to.shape[0]):
+            to[i] += row[i] * amount
+        k += 1
+
+
+@compiled
 def _skin_vertices(
     full_pose,
     betas,
     trans_m,
     v_template,
-    shapedirs,
-    posedirs,
+    directions,
+    amounts,
+    blended,
     weights,
     joint_template,
     joint_shapedirs,
     parents,
 ):
-    """Sum orders are written out, so that the same input gives the same bits on one CPU type."""
+    """Sum orders are written out, so that the same input gives the same bits on one CPU type.
+
+    directions (10 + 135, 3 V) move the template's coordinates with the betas, then with the pose. amounts and blended
+    hold the last call's, and are made anew where they differ.
+    """
     n_vertices, n_joints, n_betas = v_template.shape[0], full_pose.shape[0], betas.shape[0]
 
     rest = joint_template.copy()
@@ -139,10 +167,13 @@ def _skin_vertices(
             for b in range(n_betas):
                 rest[j, c] += joint_shapedirs[j, c, b] * betas[b]
 
-    # Global rotation and position of each joint, and the pose feature R - I of all but the root.
+    # Global rotation and position of each joint, and the betas with the pose feature R - I of all but the root.
     rotations = np.empty((n_joints, 3, 3))
     joints = np.empty((n_joints, 3))
-    feature = np.empty(9 * (n_joints - 1))
+    same = True
+    for b in range(n_betas):
+        same &= amounts[b] == betas[b]
+        amounts[b] = betas[b]
     for j in range(n_joints):
         local = rotation_matrix(full_pose[j])
         if j == 0:
@@ -151,7 +182,9 @@ def _skin_vertices(
             continue
         for a in range(3):
             for b in range(3):
-                feature[9 * (j - 1) + 3 * a + b] = local[a, b] - (1.0 if a == b else 0.0)
+                amount, place = local[a, b] - (1.0 if a == b else 0.0), n_betas + 9 * (j - 1) + 3 * a + b
+                same &= amounts[place] == amount
+                amounts[place] = amount
         p = parents[j]
         for a in range(3):
             for b in range(3):
@@ -168,15 +201,11 @@ def _skin_vertices(
             )
 
     vertices = np.empty((n_vertices, 3))
-    point = np.empty(3)
+    if not same:
+        blended[:] = v_template
+        _add_weighted(directions, amounts, blended.reshape(-1))
     for v in range(n_vertices):
-        for c in range(3):
-            value = v_template[v, c]
-            for b in range(n_betas):
-                value += shapedirs[v, c, b] * betas[b]
-            for k in range(feature.shape[0]):
-                value += posedirs[v, c, k] * feature[k]
-            point[c] = value
+        point = blended[v]
         x, y, z = 0.0, 0.0, 0.0
         for j in range(n_joints):
             w = weights[v, j]

@@ -9,8 +9,8 @@ list of the optional ones stored), versions (JSON); texts are of fixed length.
 Parts. image: JPEG 95 4:4:4 or, lossless, PNG. target_right, target_left: four u16 (top, bottom, left, right;
 exclusive ends), the box of that target's changed_mask, then the image of that box of the target; empty where nothing
 changes. It is pasted on read only inside changed_mask, so image and target are equal elsewhere. masks: zlib over
-(H, W) u8, one bit per mask (MASK_BITS). depth, normal, background: PNG (depth 16 bit; normal with 128 added), the
-background JPEG unless lossless.
+(H, W) u8, one bit per mask (MASK_BITS of the record). depth, normal, background: PNG (depth 16 bit; normal with 128
+added), the background JPEG unless lossless.
 """
 
 import zlib
@@ -21,7 +21,7 @@ import numpy as np
 
 from aih_builder.errors import ShardError
 from aih_builder.imaging import box_of, decode_image, decode_png, encode_jpeg, encode_png, paste
-from aih_builder.sample import SPECS, Array, Sample
+from aih_builder.sample import MASK_BITS, SPECS, Array, Sample, packed_masks
 
 FORMAT = "aih-shard"
 LISTING_FILE, LISTING_FORMAT = "dataset.json", "aih-dataset"
@@ -31,12 +31,6 @@ OPTIONAL_PARTS = {
     "normal": "normal",
     "background": "background_rgb",
 }  # part: field
-MASK_BITS = {
-    "amodal_mask": (1, 2),
-    "visible_mask": (4, 8),
-    "changed_mask": (16, 32),
-    "forearm_mask": (64, 128),
-}
 PLAIN_FIELDS = tuple(name for name, spec in SPECS.items() if not spec.is_image)
 
 _BOX_BYTES = 8
@@ -60,7 +54,7 @@ def encode_parts(sample: Sample, parts: Sequence[str], *, lossless: bool) -> lis
     if sample.depth is not None:
         encoded["depth"] = encode_png(sample.depth)
     if sample.normal is not None:
-        encoded["normal"] = encode_png((sample.normal.astype(np.int16) + _NORMAL_ZERO).astype(np.uint8))
+        encoded["normal"] = encode_png(sample.normal.view(np.uint8) + np.uint8(_NORMAL_ZERO))
     if sample.background_rgb is not None:
         encoded["background"] = encode(sample.background_rgb)
     return [encoded[part] for part in parts]
@@ -93,10 +87,9 @@ def decode_parts(encoded: dict[str, memoryview], plain: dict[str, Any], fields: 
 
 
 def _encode_target(sample: Sample, hand: int, *, lossless: bool) -> bytes:
-    changed = sample.changed_mask[hand]
-    if not sample.target_valid[hand] or not changed.any():
+    top, bottom, left, right = box = box_of(sample.changed_mask[hand].view(np.uint8))
+    if not sample.target_valid[hand] or top == bottom:
         return b""
-    top, bottom, left, right = box = box_of(changed.view(np.uint8))
     patch = sample.target_rgb[hand, top:bottom, left:right]
     return np.array(box, "<u2").tobytes() + (encode_png if lossless else encode_jpeg)(patch)
 
@@ -109,7 +102,7 @@ def _paste(target: Array, data: memoryview, changed: Array) -> None:
         return
     if len(data) < _BOX_BYTES:
         raise ShardError("the patch of a target is missing.")
-    box = tuple(np.frombuffer(data[:_BOX_BYTES], "<u2").tolist())
+    top, bottom, left, right = box = tuple(np.frombuffer(data[:_BOX_BYTES], "<u2").tolist())
     if box != expected:
         raise ShardError(f"the box of a target patch is {box}, that of its changed_mask is {expected}.")
     patch = decode_image(data[_BOX_BYTES:])
@@ -121,12 +114,7 @@ def _paste(target: Array, data: memoryview, changed: Array) -> None:
 
 def encode_masks(sample: Sample) -> bytes:
     """The part `masks` of a sample."""
-    bits = np.zeros(sample.image_rgb.shape[:2], np.uint8)
-    for name, (right, left) in MASK_BITS.items():
-        mask = getattr(sample, name)
-        if mask is not None:
-            bits |= mask[0] * np.uint8(right) | mask[1] * np.uint8(left)
-    return zlib.compress(bits.tobytes(), 6)
+    return zlib.compress(packed_masks(sample).data, 6)
 
 
 def decode_masks(data: bytes | memoryview, shape: tuple[int, ...], fields: Sequence[str]) -> dict[str, Array]:

@@ -214,6 +214,7 @@ class Bank:
             self.tones = self._arrays["skin_tone"].tolist()
         except DAMAGE as error:
             raise AssetError(f"{path}: not a readable bank ({error}). {_REMEDY}") from error
+        self._kept: dict[int, BankEntry] = {}
         self._pools: dict[tuple[str, int, int], list[int]] = {}
         for i, (split, side, tone) in enumerate(zip(self.splits, self.sides, self.tones, strict=True)):
             for of_tone in {0, tone}:
@@ -238,7 +239,19 @@ class Bank:
                     )
 
     def entry(self, i: int) -> BankEntry:
-        """Entry i. Raises AssetError where it is damaged."""
+        """Entry i, not to be written to. Raises AssetError where it is damaged.
+
+        One whose picture is mapped is kept: it takes few KiB, and reading and checking it again would take most of the
+        time.
+        """
+        if i in self._kept:
+            return self._kept[i]
+        entry = self._read(i)
+        if self.storage == "raw":  # 256 MiB of pictures at most, see storage_for: some hundred or thousand entries
+            self._kept[i] = entry
+        return entry
+
+    def _read(self, i: int) -> BankEntry:
         try:
             values = {name: field_value(spec, self._arrays[name][i]) for name, spec in _COLUMNS.items()}
             return BankEntry(rgba=self._picture(i), **values)
@@ -269,4 +282,4 @@ class Bank:
                 f"damaged. {_REMEDY}"
             )
         for i in range(len(self)):
-            self.entry(i)
+            self._read(i)

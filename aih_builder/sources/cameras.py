@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from aih_builder.compiled import compiled
 from aih_builder.config import Camera
 from aih_builder.geometry import FloatArray, random_rotation
 
@@ -56,13 +57,23 @@ def draw_crop_jitter(rng: np.random.Generator, camera: Camera) -> CropJitter:
 
 def crop_intrinsics(cam_points_m: FloatArray, factor: float, jitter: CropJitter, size_px: int) -> FloatArray:
     """K (3, 3) of the square image around points (N, 3): side = factor x the longer side of their box."""
-    rays = cam_points_m[:, :2] / cam_points_m[:, 2:]
-    low, high = rays.min(axis=0), rays.max(axis=0)
-    side = factor * float((high - low).max()) * jitter.scale
-    centre = (low + high) / 2 + jitter.shift * side / 2
+    left, top, right, bottom = _ray_box(np.ascontiguousarray(cam_points_m, np.float64))
+    side = factor * max(right - left, bottom - top) * jitter.scale
+    shift_x, shift_y = jitter.shift.tolist()
     focal_px = size_px / side
     middle = (size_px - 1) / 2
     K_px = np.eye(3)
     K_px[0, 0] = K_px[1, 1] = focal_px
-    K_px[:2, 2] = middle - focal_px * centre
+    K_px[0, 2] = middle - focal_px * ((left + right) / 2 + shift_x * side / 2)
+    K_px[1, 2] = middle - focal_px * ((top + bottom) / 2 + shift_y * side / 2)
     return K_px
+
+
+@compiled
+def _ray_box(points):
+    """Least x / z and y / z of points (N, 3), then the greatest."""
+    left, top, right, bottom = np.inf, np.inf, -np.inf, -np.inf
+    for i in range(points.shape[0]):
+        x, y = np.divide(points[i, 0], points[i, 2]), np.divide(points[i, 1], points[i, 2])
+        left, top, right, bottom = min(left, x), min(top, y), max(right, x), max(bottom, y)
+    return left, top, right, bottom

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from aih_builder.compiled import compiled
 from aih_builder.imaging import ImageU8
 from aih_builder.invariants import RENDER_REACH_PX
+from aih_builder.pixels import put_where
 from aih_builder.sample import Mask
 from aih_builder.synth.renderers.base import AMODAL_ALPHA, Layer
 
@@ -65,7 +66,7 @@ def front_surface(layers: tuple[Layer | None, Layer | None], composite: Composit
     depth_m = np.zeros(composite.image_rgb.shape[:2], np.float32)
     for layer, visible in zip(layers, composite.visible_mask, strict=True):
         if layer is not None:
-            depth_m[visible] = layer.depth_m[visible]
+            put_where(visible, layer.depth_m, depth_m)
     return depth_m
 
 

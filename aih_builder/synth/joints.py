@@ -3,10 +3,11 @@
 import numpy as np
 from numpy.typing import NDArray
 
+from aih_builder.compiled import compiled
 from aih_builder.geometry import FloatArray
 from aih_builder.hands.model import HandModel
 from aih_builder.hands.surface import HandSurface
-from aih_builder.invariants import on_mask
+from aih_builder.pixels import near_mask
 from aih_builder.sample import Mask
 
 _DEPTH_FACTOR = 1.5  # a joint counts as near the front surface within this much of its depth in the flesh at rest,
@@ -38,11 +39,21 @@ def visible_joints(
     joint is at most max(1.5 x its depth in the flesh at rest, 12 mm).
     layer_depth_m (H, W) is the front surface of this hand alone, 0 where it is not.
     """
-    seen = on_mask(joints_px, visible_mask)
+    seen = near_mask(joints_px, visible_mask)
     allowed_m = np.maximum(_DEPTH_FACTOR * in_flesh_m, _LEAST_DEPTH_M)
-    for joint in np.flatnonzero(seen):
-        x, y = np.floor(joints_px[joint].astype(np.float64) + 0.5).astype(int)
-        patch = layer_depth_m[max(y - 1, 0) : y + 2, max(x - 1, 0) : x + 2]
-        front_m = layer_depth_m[y, x] if layer_depth_m[y, x] > 0 else patch.max()
-        seen[joint] = joints_z_m[joint] - front_m <= allowed_m[joint]
+    _drop_deep(seen, joints_px, joints_z_m, layer_depth_m, allowed_m)
     return seen
+
+
+@compiled
+def _drop_deep(seen, joints_px, joints_z_m, layer_depth_m, allowed_m):
+    """Clear what is seen, but lies deeper under the front surface than allowed."""
+    for joint in range(seen.shape[0]):
+        if not seen[joint]:
+            continue
+        x = int(np.floor(np.float64(joints_px[joint, 0]) + 0.5))
+        y = int(np.floor(np.float64(joints_px[joint, 1]) + 0.5))
+        front_m = layer_depth_m[y, x]
+        if front_m <= 0:
+            front_m = layer_depth_m[max(y - 1, 0) : y + 2, max(x - 1, 0) : x + 2].max()
+        seen[joint] = joints_z_m[joint] - front_m <= allowed_m[joint]

@@ -5,6 +5,7 @@ from typing import ClassVar, NamedTuple, final
 
 import numpy as np
 
+from aih_builder.compiled import compiled
 from aih_builder.config import Manifest
 from aih_builder.errors import ConfigError, Rejected
 from aih_builder.geometry import FloatArray, project, transform
@@ -12,6 +13,7 @@ from aih_builder.hands.model import PosedHand
 from aih_builder.hands.surface import boundary_loop
 from aih_builder.identity import EngineName, Split, name_of
 from aih_builder.imaging import ImageU8
+from aih_builder.pixels import put_where
 from aih_builder.rng import Purpose, draw_share, sample_rng
 from aih_builder.sample import MIN_HAND_PIXELS, Sample, mean_luma, occlusion_rates
 from aih_builder.sources.backgrounds import Background
@@ -25,7 +27,7 @@ from aih_builder.synth.compose import Composite, compose, front_surface, right_i
 from aih_builder.synth.engine import Engine, Tally
 from aih_builder.synth.joints import depth_in_flesh_m, visible_joints
 from aih_builder.synth.renderers.base import HandDraw, Layer, Renderer, RenderRequest
-from aih_builder.synth.views import ROUGH_PX, RoughLook
+from aih_builder.synth.views import ROUGH_PX, RoughLook, along_forearm, nearest_m
 
 VIEWS = 16  # candidate views per attempt
 _NEAREST_M = 0.08  # no part of a hand may be nearer to the camera
@@ -74,6 +76,7 @@ class RenderEngine(Engine):
         self._assets = assets
         self._renderer = renderer
         self._look = RoughLook()
+        self._forearm_cosine = np.cos(np.deg2rad(manifest.camera.forearm_clearance_deg))
         self._rims = [boundary_loop(model.arrays.faces) for model in assets.hands]
         self._in_flesh_m = [
             depth_in_flesh_m(model, surface) for model, surface in zip(assets.hands, assets.surfaces, strict=True)
@@ -102,9 +105,11 @@ class RenderEngine(Engine):
             layers = self._renderer.render(request)
         with tally.stage("compose"):
             composite = compose(layers, right_in_front_by_depth(layers), background.rgb)
-            self._accept(composite, pair, design)
+            rates = self._accept(composite, pair, design)
         with tally.stage("record"):
-            sample = self._record(index, attempt, split, design, pair, scene, layers, composite, texture, background)
+            sample = self._record(
+                index, attempt, split, design, pair, scene, layers, composite, rates, texture, background
+            )
         return Drawn(sample, background.rgb, layers)
 
     def design(self, index: int) -> Design:
@@ -148,9 +153,7 @@ class RenderEngine(Engine):
             shift_m = draw_standpoint(rng, camera) - transform(middle_m, rotation, np.zeros(3))
             jitter = draw_crop_jitter(rng, camera)
             points = [None if h is None else transform(h.vertices_m, rotation, shift_m) for h in hands]
-            if min(float(p[:, 2].min()) for p in points if p is not None) < _NEAREST_M:
-                continue
-            if any(p is not None and self._arm_in_the_way(p, side) for side, p in enumerate(points)):
+            if any(p is not None and self._in_the_way(p, side) for side, p in enumerate(points)):
                 continue
             framed = [points[design.target]] if design.framing == "target" else points
             around = np.concatenate([p for p in framed if p is not None])
@@ -162,12 +165,13 @@ class RenderEngine(Engine):
                 return self._settle(pair, rotation, shift_m, intrinsics(self._manifest.image_size_px))
         raise Rejected("no fitting view")
 
-    def _arm_in_the_way(self, cam_vertices_m: FloatArray, side: int) -> bool:
-        """Whether the camera looks along a hand's forearm from behind the cut, where a real arm would hide the hand."""
-        rim_m = cam_vertices_m[self._rims[side]].mean(axis=0)
-        along = rim_m - cam_vertices_m.mean(axis=0)
-        cosine = -float((along * rim_m).sum()) / float(np.sqrt((along**2).sum() * (rim_m**2).sum()))
-        return cosine > np.cos(np.deg2rad(self._manifest.camera.forearm_clearance_deg))
+    def _in_the_way(self, cam_vertices_m: FloatArray, side: int) -> bool:
+        """Whether a hand is too near, or the camera looks along its forearm from behind the cut, where a real arm would
+        hide the hand.
+        """
+        if nearest_m(cam_vertices_m) < _NEAREST_M:
+            return True
+        return along_forearm(cam_vertices_m, self._rims[side]) > self._forearm_cosine
 
     def _looks_right(
         self,
@@ -221,13 +225,15 @@ class RenderEngine(Engine):
             with_normals="normal" in self._manifest.fields_of(self.name),
         )
 
-    def _accept(self, composite: Composite, pair: PosePair, design: Design) -> None:
+    def _accept(self, composite: Composite, pair: PosePair, design: Design) -> FloatArray:
+        """The occlusion rates (2,). Raises Rejected."""
         areas = np.array([np.count_nonzero(mask) for mask in composite.amodal_mask])
         if (areas[pair.present] < MIN_HAND_PIXELS).any():
             raise Rejected("a hand out of the frame")
         rates = occlusion_rates(composite.amodal_mask, composite.visible_mask)
         if not design.accepts(float(rates[design.target])):
             raise Rejected("occlusion outside the wanted bin")
+        return rates
 
     def _record(
         self,
@@ -239,13 +245,14 @@ class RenderEngine(Engine):
         scene: Scene,
         layers: tuple[Layer | None, Layer | None],
         composite: Composite,
+        rates: FloatArray,
         texture: TextureSet,
         background: Background,
     ) -> Sample:
         present = np.array(pair.present, bool)
         joints_m, joints_px = np.zeros((2, 21, 3), np.float32), np.zeros((2, 21, 2), np.float32)
         joint_visible, K_px = np.zeros((2, 21), bool), np.zeros((2, 3, 3), np.float32)
-        target_rgb, changed = composite.target_rgb.copy(), composite.changed_mask.copy()
+        target_rgb, changed = composite.target_rgb, composite.changed_mask
         for i in range(2):
             hand, layer = scene.hands[i], layers[i]
             if hand is None or layer is None:
@@ -266,7 +273,7 @@ class RenderEngine(Engine):
         return Sample(
             image_rgb=composite.image_rgb, target_rgb=target_rgb, target_valid=present, changed_mask=changed,
             hand_present=present.copy(), amodal_mask=composite.amodal_mask, visible_mask=composite.visible_mask,
-            occlusion_rate=occlusion_rates(composite.amodal_mask, composite.visible_mask),
+            occlusion_rate=rates,
             cam_joints_m=joints_m, joint3d_valid=every_joint, joints_px=joints_px, joint2d_valid=every_joint.copy(),
             joint_visible=joint_visible, joint_visible_valid=present.copy(),
             K_px=K_px, mano_pose_rad=scene.pose_rad.astype(np.float32),
@@ -286,13 +293,20 @@ class RenderEngine(Engine):
         )  # fmt: skip
 
 
-def _depth_units(depth_m: np.ndarray) -> np.ndarray:
-    return np.clip(np.floor(depth_m.astype(np.float64) / _DEPTH_UNIT_M + 0.5), 0, 65535).astype(np.uint16)
+@compiled
+def _depth_units(depth_m):
+    """Depth (H, W) in metres as what the record stores, u16."""
+    units = np.empty(depth_m.shape, np.uint16)
+    for y in range(depth_m.shape[0]):
+        for x in range(depth_m.shape[1]):
+            rounded = np.floor(np.divide(np.float64(depth_m[y, x]), _DEPTH_UNIT_M) + 0.5)
+            units[y, x] = np.uint16(min(max(rounded, 0.0), 65535.0))
+    return units
 
 
 def _front_normals(layers: tuple[Layer | None, Layer | None], composite: Composite) -> np.ndarray:
     normal = np.zeros(composite.image_rgb.shape, np.int8)
     for layer, visible in zip(layers, composite.visible_mask, strict=True):
         if layer is not None and layer.normal is not None:
-            normal[visible] = layer.normal[visible]
+            put_where(visible, layer.normal, normal)
     return normal

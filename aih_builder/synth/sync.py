@@ -10,7 +10,8 @@ from aih_builder.geometry import FloatArray, inplane_motion, project, transform
 from aih_builder.hands.model import HandModel
 from aih_builder.identity import EngineName, Split, name_of
 from aih_builder.imaging import ImageU8, recoloured
-from aih_builder.invariants import SYNC_REACH_PX, on_mask
+from aih_builder.invariants import SYNC_REACH_PX
+from aih_builder.pixels import near_mask
 from aih_builder.rng import Purpose, draw_share, sample_rng
 from aih_builder.sample import MIN_HAND_PIXELS, Sample, mean_luma, occlusion_rates
 from aih_builder.sources.bank import Bank, BankEntry
@@ -148,7 +149,7 @@ class SyncEngine(Engine):
         for i, entry in enumerate(entries):
             if entry.joint_visible_valid:
                 seen[i] = (
-                    entry.joint_visible & entry.joint2d_valid & on_mask(moved[i].joints_px, composite.visible_mask[i])
+                    entry.joint_visible & entry.joint2d_valid & near_mask(moved[i].joints_px, composite.visible_mask[i])
                 )
         target_rgb, changed = composite.target_rgb, composite.changed_mask
         target_rgb[~known], changed[~known] = 0, False

@@ -11,7 +11,7 @@ from aih_builder.geometry import random_rotation
 from aih_builder.hands.arrays import open_hand
 from aih_builder.hands.backends import HAND_BACKENDS, hand_pair
 from aih_builder.hands.conventions import MIRROR, N_VERTICES, RIGHT, mirror_pose
-from aih_builder.hands.model import HandModel, PosedHand
+from aih_builder.hands.model import HandModel, PosedHand, _add_weighted
 from aih_builder.sample import SIDES
 
 ARRAYS = open_hand()
@@ -108,6 +108,32 @@ def test_the_same_input_gives_the_same_bytes(right: HandModel) -> None:
     first, second = (right.pose(*random_input(3)) for _ in range(2))
     assert first.vertices_m.tobytes() == second.vertices_m.tobytes()
     assert first.joints_m.tobytes() == second.joints_m.tobytes()
+
+
+def test_what_a_hand_was_posed_as_before_leaves_no_trace(right: HandModel) -> None:
+    pose_rad, betas, trans_m = random_input(6)
+    turned = np.concatenate([pose_rad[:3] + 0.5, pose_rad[3:]])
+    other_pose, other_betas, _ = random_input(7)
+    for before in (
+        (turned, betas, trans_m),
+        (other_pose, betas, trans_m),
+        (pose_rad, other_betas, trans_m),
+    ):
+        right.pose(*before)
+        again, fresh = right.pose(pose_rad, betas, trans_m), type(right)(right.arrays).pose(pose_rad, betas, trans_m)
+        assert again.vertices_m.tobytes() == fresh.vertices_m.tobytes()
+        assert again.joints_m.tobytes() == fresh.joints_m.tobytes()
+
+
+@pytest.mark.parametrize("rows", [4, 5, 13])
+def test_weighted_rows_are_added_in_their_order(rows: int) -> None:
+    rng = np.random.default_rng(rows)
+    directions, amounts, found = rng.normal(size=(rows, 50)), rng.normal(size=rows), rng.normal(size=50)
+    expected = found.copy()
+    for row, amount in zip(directions, amounts, strict=True):
+        expected += row * amount
+    _add_weighted(directions, amounts, found)
+    assert np.array_equal(found, expected)
 
 
 def test_input_stays_as_it_was(right: HandModel) -> None:

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from aih_builder.imaging import DISPLAY_GAMMA, to_u8
 from aih_builder.synth.renderers.rasterize import project_to_grid
 from aih_builder.synth.renderers.shade import texture_pyramid
 from aih_builder.synth.renderers.shade_chunk import BLUE, CHUNK, GREEN, MAP_X, MAP_Y, RED, ROUGHNESS, ROWS, U, V
@@ -77,3 +78,19 @@ def test_a_ray_meets_the_point_that_is_seen_there(per_pixel: int) -> None:
     x, y = grid_xy.T
     seen = np.stack([r[0] * x + r[1] * y + r[2], r[3] * y + r[4]], axis=1)
     assert seen == pytest.approx(points_m[:, :2] / points_m[:, 2:])
+
+
+def test_a_pyramid_holds_the_maps_and_their_means_in_linear_light() -> None:
+    """The finest level is what goes there and back through linear light: every level returns to itself."""
+    maps = np.random.default_rng(1).integers(0, 256, (16, 16, 7), np.uint8)
+    texels, sides = texture_pyramid(maps[..., :3], maps[..., 3:6], maps[..., 6])
+    linear, rest = TO_LINEAR[maps[..., :3]], maps[..., [3, 4, 6]].astype(np.float32)
+    assert sides.tolist() == [16, 8]
+    for found in (texels[:256].reshape(16, 16, 6), texels[256:].reshape(8, 8, 6)):
+        albedo = 255.0 * linear ** (1.0 / DISPLAY_GAMMA)
+        assert np.array_equal(found, to_u8(np.concatenate([albedo, rest], axis=2)))
+        linear, rest = (
+            (m[::2, ::2] + m[1::2, ::2] + m[::2, 1::2] + m[1::2, 1::2]) * np.float32(0.25) for m in (linear, rest)
+        )
+    every = np.arange(256, dtype=np.uint8)
+    assert np.array_equal(to_u8(255.0 * TO_LINEAR[every] ** (1.0 / DISPLAY_GAMMA)), every)

@@ -20,8 +20,9 @@ def measure(
     """Rates by number of processes, in turns; the plan is made, and the code compiled, before.
 
     `rate` counts from the call of `generate` to dataset.json, the start of the workers included; `sustained` is what
-    the workers make while all are at work: processes x samples / their seconds of work. `per_core`, stages and bytes
-    are those of the first number of processes.
+    the workers make while all are at work: processes x samples / their seconds of work. A new worker's first shard also
+    loads compiled code and textures; `warm` is `sustained` by the median shard, as long runs see it. `per_core`, stages
+    and bytes are those of the first number of processes.
     """
     shard_samples = max(1, count // (4 * max(processes)))
     manifest = demo_manifest(
@@ -34,6 +35,7 @@ def measure(
     first: dict[str, Any] = {}
     rates: dict[int, list[float]] = {jobs: [] for jobs in processes}
     sustained: dict[int, list[float]] = {jobs: [] for jobs in processes}
+    warm: dict[int, list[float]] = {jobs: [] for jobs in processes}
     for number in range(rounds + 1):
         for jobs in processes:
             shutil.rmtree(folder / engine, ignore_errors=True)
@@ -42,6 +44,7 @@ def measure(
             if number:  # the first round warms up
                 rates[jobs].append(built.samples / built.seconds)
                 sustained[jobs].append(jobs * found["per_core"])
+                warm[jobs].append(jobs * found["per_core_warm"])
             if jobs == processes[0]:
                 first = found
     return {
@@ -52,6 +55,8 @@ def measure(
         "rate": _medians(rates),
         "sustained": _medians(sustained),
         "sustained_against_first": _ratios(_medians(sustained)),
+        "warm": _medians(warm),
+        "warm_against_first": _ratios(_medians(warm)),
         **first,
     }
 
@@ -68,14 +73,17 @@ def _ratios(found: dict[str, float]) -> dict[str, float]:
 def _records(plan: Plan) -> dict[str, Any]:
     seconds: Counter[str] = Counter()
     size, samples, drawn_by, refused = 0, 0, "", 0
+    rates: list[float] = []  # of each shard
     for shard in plan.shards():
         record = read_record(plan.folder, shard)
         seconds.update(record["seconds"])
         size, samples = size + record["bytes"], samples + record["samples"]
+        rates.append(record["samples"] / sum(record["seconds"].values()))
         drawn_by, refused = record["renderer"], refused + sum(record["rejections"].values())
     return {
         "drawn_by": drawn_by,
         "per_core": round(samples / seconds.total(), 1),
+        "per_core_warm": round(float(np.median(rates)), 1),
         "stages_ms": {stage: round(1000 * s / samples, 3) for stage, s in seconds.most_common()},
         "kib_per_sample": round(size / 1024 / samples, 1),
         "acceptance": round(samples / (samples + refused), 3),

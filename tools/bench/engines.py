@@ -16,10 +16,12 @@ from aih_builder.identity import EngineName
 from aih_builder.shards.tasks import one_thread
 from aih_builder.synth.renderers import egl
 from aih_builder.synth.renderers.backends import RENDERERS
-from tools.bench import end_to_end, render_bench, sync_bench
+from tools.bench import end_to_end, floor, render_bench, sync_bench
 from tools.bench.timing import commit, machine, report
 
 log = logging.getLogger(__name__)
+
+_FLOOR_SAMPLES = 64
 
 
 def main() -> None:
@@ -63,9 +65,10 @@ def _measured(chosen: argparse.Namespace, folder: Path) -> dict[str, Any]:
         engine: EngineName = "render" if renderer else "sync"
         log.info("whole datasets: %s %s", engine, renderer)
         where = folder / f"{engine}-{renderer}"
-        content["end_to_end"].append(
-            end_to_end.measure(engine, renderer or "numba", size, chosen.samples, chosen.processes, 3, where)
-        )
+        found = end_to_end.measure(engine, renderer or "numba", size, chosen.samples, chosen.processes, 3, where)
+        few, least = min(chosen.samples, _FLOOR_SAMPLES), folder / f"floor-{engine}-{renderer}"
+        found["floor"] = floor.measure(engine, renderer or "numba", size, few, chosen.rounds, least)
+        content["end_to_end"].append(found)
     log.info("bytes")
     content["bytes"] = end_to_end.bytes_against_raw(size, min(chosen.samples, 256), folder / "bytes")
     return content

@@ -74,20 +74,18 @@ def rasterize_on_clear(
             w0 = e0x * (py - by) - e0y * (px - bx) + bias0
             w1 = e1x * (py - cy) - e1y * (px - cx) + bias1
             w2 = e2x * (py - ay) - e2y * (px - ax) + bias2
-            entered = False
             for x in range(np.uintp(x0), np.uintp(x1 + 1)):
-                if (w0 | w1 | w2) >= 0:  # none is negative
-                    z = np.float32((w0 - bias0) * za + (w1 - bias1) * zb + (w2 - bias2) * zc)
-                    if z > near[y, x]:
-                        near[y, x] = z
-                        triangle[y, x] = t
-                    entered = True
-                elif entered:  # a row leaves a triangle but once
-                    break
+                # No branch: where a row enters and leaves a triangle cannot be foreseen, and a wrong guess costs more
+                # than the few samples beside it.
+                inside = (w0 | w1 | w2) >= 0  # none is negative
+                z = np.float32((w0 - bias0) * za + (w1 - bias1) * zb + (w2 - bias2) * zc)
+                nearer = inside & (z > near[y, x])
+                near[y, x] = z if nearer else near[y, x]
+                triangle[y, x] = t if nearer else triangle[y, x]
+                touched |= inside
                 w0 -= right0
                 w1 -= right1
                 w2 -= right2
-            touched |= entered
         if touched:
             top, bottom, left, right = min(top, y0), max(bottom, y1), min(left, x0), max(right, x1)
     return top, bottom, left, right
@@ -100,13 +98,18 @@ def clear(near: np.ndarray, triangle: np.ndarray, box: tuple[int, int, int, int]
     triangle[box[0] : box[1] + 1, box[2] : box[3] + 1] = -1
 
 
+@compiled
 def project_to_grid(points_m: FloatArray, K_px: FloatArray, per_pixel: int) -> tuple[FloatArray, FloatArray]:
     """Grid coordinates (N, 2) with per_pixel (odd) samples along a pixel's side, and 1/z (N,)."""
-    inverse_z = 1.0 / points_m[:, 2]
-    u = (K_px[0, 0] * points_m[:, 0] + K_px[0, 1] * points_m[:, 1]) * inverse_z + K_px[0, 2]
-    v = K_px[1, 1] * points_m[:, 1] * inverse_z + K_px[1, 2]
+    grid_xy, inverse_z = np.empty((points_m.shape[0], 2)), np.empty(points_m.shape[0])
     middle = (per_pixel - 1) // 2
-    return np.stack([u, v], axis=1) * per_pixel + middle, inverse_z
+    for i in range(points_m.shape[0]):
+        # By np.divide: `/` would raise where a point lies in the plane of the camera.
+        inverse_z[i] = np.divide(1.0, points_m[i, 2])
+        u = (K_px[0, 0] * points_m[i, 0] + K_px[0, 1] * points_m[i, 1]) * inverse_z[i] + K_px[0, 2]
+        v = K_px[1, 1] * points_m[i, 1] * inverse_z[i] + K_px[1, 2]
+        grid_xy[i, 0], grid_xy[i, 1] = u * per_pixel + middle, v * per_pixel + middle
+    return grid_xy, inverse_z
 
 
 def silhouette(

@@ -31,20 +31,28 @@ def texture_pyramid(albedo_rgb: ImageU8, normal_rgb: ImageU8, roughness: ImageU8
 
     Colour is averaged in linear light; the coarsest level has 8 texels a side.
     """
-    levels, sides = [], []
-    linear = TO_LINEAR[albedo_rgb]
-    rest = np.concatenate([normal_rgb[..., :2], roughness[..., None]], axis=2).astype(np.float32)
-    while True:
+    finest = np.concatenate([albedo_rgb, normal_rgb[..., :2], roughness[..., None]], axis=2)
+    levels, sides = [finest.reshape(-1, 6)], [finest.shape[0]]
+    linear, rest = TO_LINEAR[albedo_rgb], finest[..., 3:].astype(np.float32)
+    while sides[-1] > 8:
+        linear, rest = _halved(linear), _halved(rest)
         albedo = 255.0 * linear ** (1.0 / DISPLAY_GAMMA)
         levels.append(to_u8(np.concatenate([albedo, rest], axis=2)).reshape(-1, 6))
         sides.append(linear.shape[0])
-        if linear.shape[0] <= 8:
-            return np.concatenate(levels), np.array(sides, np.int64)
-        linear, rest = _halved(linear), _halved(rest)
+    return np.concatenate(levels), np.array(sides, np.int64)
 
 
-def _halved(image: np.ndarray) -> np.ndarray:
-    return (image[::2, ::2] + image[1::2, ::2] + image[::2, 1::2] + image[1::2, 1::2]) * np.float32(0.25)
+@compiled
+def _halved(image):
+    height, width, channels = image.shape[0] // 2, image.shape[1] // 2, image.shape[2]
+    out = np.empty((height, width, channels), np.float32)
+    for y in range(height):
+        for x in range(width):
+            for c in range(channels):
+                upper, lower = image[2 * y, 2 * x, c], image[2 * y + 1, 2 * x, c]
+                total = upper + lower + image[2 * y, 2 * x + 1, c] + image[2 * y + 1, 2 * x + 1, c]
+                out[y, x, c] = total * np.float32(0.25)
+    return out
 
 
 def level_of_detail(request: RenderRequest, hand: HandDraw) -> float:
