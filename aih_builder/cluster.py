@@ -1,6 +1,6 @@
 """Workers as jobs of a batch system: a YAML file says which, dask-jobqueue submits them.
 
-kind: slurm               # or pbs, lsf, sge
+kind: slurm               # or pbs
 jobs: 8                   # to submit
 workers_per_job: 16       # processes of one thread each: the cores of a job
 memory: 32GB              # of a job
@@ -16,28 +16,35 @@ directives: ["--constraint=a100"]
 
 import logging
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
 
 from aih_builder.config.reading import read_mapping, validated
 from aih_builder.config.scenes import Model
 from aih_builder.errors import ConfigError
-from aih_builder.parallel.dask_pool import DaskPool, quiet, require_dask
+from aih_builder.parallel.dask_pool import UNCLEAN, DaskPool, quiet, require_dask
+from aih_builder.parallel.pool import Pool, Workers
 
 log = logging.getLogger(__name__)
 
-_CLASSES = {"slurm": "SLURMCluster", "pbs": "PBSCluster", "lsf": "LSFCluster", "sge": "SGECluster"}
-_ACCOUNT = {"slurm": "account", "pbs": "account", "lsf": "project", "sge": "project"}  # dask-jobqueue's names
+_CLASSES = {"slurm": "SLURMCluster", "pbs": "PBSCluster"}
+_DASK = {
+    "distributed.deploy.lost-worker-timeout": "7d",  # a worker that restarts must not cost its job
+    "distributed.scheduler.allowed-failures": 10,  # a job whose time is over takes all of its workers' tasks along
+}
+# A worker that holds much memory goes on, and is restarted at 95 % of its share; it would be put to sleep at 80.
+_PROLOGUE = [f"export DASK_DISTRIBUTED__WORKER__MEMORY__{what}=False" for what in ("TARGET", "SPILL", "PAUSE")]
+_CLOSE_S = 60
 
 
 class Cluster(Model):
     """The jobs to submit. A worker is a process with one thread."""
 
-    kind: Literal["slurm", "pbs", "lsf", "sge"] = "slurm"
+    kind: Literal["slurm", "pbs"] = "slurm"
     jobs: int = Field(default=1, strict=True, ge=1)
     workers_per_job: int = Field(default=1, strict=True, ge=1)
     memory: str = "4GB"
@@ -67,7 +74,7 @@ def options_of(cluster: Cluster) -> dict[str, Any]:
     gpus = [f"--gres=gpu:{cluster.gpus_per_job}"] if cluster.gpus_per_job else []
     return {
         "queue": cluster.queue,
-        _ACCOUNT[cluster.kind]: cluster.account,
+        "account": cluster.account,
         "walltime": cluster.time,
         "cores": cluster.workers_per_job,
         "processes": cluster.workers_per_job,
@@ -75,47 +82,89 @@ def options_of(cluster: Cluster) -> dict[str, Any]:
         "interface": cluster.interface,
         "log_directory": None if cluster.logs is None else str(cluster.logs),
         "job_name": "aih",
-        "job_script_prologue": list(cluster.setup),
+        "job_script_prologue": [*_PROLOGUE, *cluster.setup],
         "job_extra_directives": [*gpus, *cluster.directives],
         "scheduler_options": {"dashboard": False, "dashboard_address": ":0"},
     }
 
 
-@contextmanager
-def submitted(cluster: Cluster) -> Iterator[DaskPool]:
-    """A pool of the jobs' workers, which come as the batch system starts them. They are cancelled when the block ends;
-    should this process be killed, they end a minute later. Raises ConfigError where they cannot be submitted.
+class ClusterPool(Pool):
+    """Workers that come as a batch system starts jobs. Jobs are submitted when there is something to do, again when all
+    workers are gone (their time is over), and cancelled when the block ends; should this process be killed, they end a
+    minute later.
     """
-    require_dask("dask_jobqueue")
-    import dask_jobqueue
 
-    quiet()
-    batch_system = getattr(dask_jobqueue, _CLASSES[cluster.kind])
-    command = batch_system.job_cls.submit_command.split()[0]
-    if shutil.which(command) is None:
-        raise ConfigError(f"{cluster.kind}: no {command} here. Run where jobs can be submitted, or name another kind.")
-    jobs = batch_system(**options_of(cluster))
-    try:
+    def __init__(self, cluster: Cluster) -> None:
+        require_dask("dask_jobqueue")
+        self._cluster = cluster
+        self._jobs: Any = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._jobs is not None:
+            with quiet(), suppress(*UNCLEAN):  # Dask also insists that every job was once submitted
+                self._jobs.close(timeout=_CLOSE_S)
+            self._jobs = None
+
+    @contextmanager
+    def open(self, tasks: int) -> Iterator[Workers | None]:
+        """See Pool. Raises ConfigError where the jobs cannot be submitted."""
+        with quiet():
+            if self._jobs is None:
+                self._jobs = self._made()
+                self._submit()
+        with _JobWorkers(self._jobs.scheduler_address, self._submit).open(tasks) as workers:
+            yield workers
+
+    def _made(self) -> Any:
+        import dask.config
+        import dask_jobqueue
+
+        kind = self._cluster.kind
+        batch_system = getattr(dask_jobqueue, _CLASSES[kind])
+        command = batch_system.job_cls.submit_command.split()[0]
+        if shutil.which(command) is None:
+            raise ConfigError(f"{kind}: no {command} here. Run where jobs can be submitted, or name another kind.")
+        dask.config.set(_DASK)
         try:
-            _submit(jobs, cluster.jobs)
+            return batch_system(**options_of(self._cluster))
+        except (OSError, RuntimeError, ValueError) as error:
+            raise ConfigError(f"{kind}: {' '.join(str(error).split())}. Correct the cluster's file.") from error
+
+    def _submit(self) -> None:
+        """Submit jobs, none of which is left, and raise what the batch system answers to one that it refuses:
+        dask-jobqueue drops it.
+        """
+        jobs, cluster = self._jobs, self._cluster
+
+        async def settled() -> None:
+            await jobs
+
+        try:
+            jobs.scale(0)
+            jobs.sync(settled)
+            jobs.scale(jobs=cluster.jobs)
+            jobs.sync(settled)
+            for job in list(jobs.workers.values()):
+                if job.job_id is None:
+                    jobs.sync(job.start)
         except (OSError, RuntimeError, ValueError) as error:
             told = " ".join(str(error).split())
             raise ConfigError(f"{cluster.kind}: the jobs cannot be submitted ({told}). Correct their file.") from error
         log.info("submitted %d jobs of %d workers to %s", cluster.jobs, cluster.workers_per_job, cluster.kind)
-        yield DaskPool(jobs.scheduler_address)
-    finally:
-        with suppress(AssertionError):  # Dask insists that every job was once submitted
-            jobs.close()
 
 
-def _submit(jobs: Any, count: int) -> None:
-    """Submit jobs, and raise what the batch system answers to one that it refuses: dask-jobqueue drops it."""
+class _JobWorkers(DaskPool):
+    def __init__(self, scheduler: str, submit: Callable[[], None]) -> None:
+        super().__init__(scheduler)
+        self._submit = submit
 
-    async def settled() -> None:
-        await jobs
-
-    jobs.scale(jobs=count)
-    jobs.sync(settled)
-    for job in jobs.workers.values():
-        if job.job_id is None:
-            jobs.sync(job.start)
+    def none_left(self, ever: bool) -> None:
+        """Submit the jobs again, if they have run."""
+        if ever:
+            log.warning("all workers are gone: the jobs are submitted again")
+            self._submit()
+        else:
+            log.info("no worker yet: the jobs wait in the queue")

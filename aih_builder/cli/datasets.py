@@ -75,11 +75,11 @@ def generate(
     say(answer, as_json)
 
 
-def _part(text: str) -> slice:
+def _part(text: str) -> "slice | build.Part":
     try:
         if "/" in text:
             number, of = map(int, text.split("/"))
-            return slice(number, None, of)
+            return build.Part(number, of)
         first, last = (int(part) if part else None for part in text.split(":"))
     except ValueError as error:
         raise ConfigError(f"--shards {text}: expected A:B, such as 0:8, or I/N, such as 3/64.") from error

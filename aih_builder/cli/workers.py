@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from aih_builder.cluster import load_cluster, submitted
+from aih_builder.cluster import ClusterPool, load_cluster
 from aih_builder.errors import ConfigError
 from aih_builder.parallel.dask_pool import DaskPool
 from aih_builder.parallel.pool import Pool
@@ -42,5 +42,5 @@ def workers(jobs: int, engine: str, scheduler: str | None, cluster: Path | None)
     if scheduler is not None:
         yield DaskPool(scheduler)
     elif cluster is not None:
-        with submitted(load_cluster(cluster)) as pool:
+        with ClusterPool(load_cluster(cluster)) as pool:
             yield pool

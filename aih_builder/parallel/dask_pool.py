@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Callable, Iterator
 from concurrent.futures import CancelledError, Future
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +17,9 @@ log = logging.getLogger(__name__)
 
 _ANSWER_S = 30  # to wait for a scheduler that does not answer
 _KEPT = "Finished files are kept: run the same command again"
+_NOISY = ("distributed", "distributed.client", "tornado.application", "asyncio")
+# What ends badly while a connection is closed is not worth more than what ended the run.
+UNCLEAN = (OSError, RuntimeError, AssertionError)
 
 
 def require_dask(*libraries: str) -> None:
@@ -26,10 +29,20 @@ def require_dask(*libraries: str) -> None:
         raise ConfigError(f"a Dask cluster needs {' and '.join(missing)}: pip install 'aih-builder[cluster]'.")
 
 
-def quiet() -> None:
+@contextmanager
+def quiet() -> Iterator[None]:
     """Let Dask not log what the error that ends a run tells as well: lost connections, jobs that are not submitted."""
-    for name in ("distributed", "distributed.client", "tornado.application", "asyncio"):
-        logging.getLogger(name).setLevel(logging.CRITICAL)
+    import distributed  # noqa: F401  # which sets up its loggers as it loads
+
+    loggers = [logging.getLogger(name) for name in _NOISY]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
 
 
 class DaskPool(Pool):
@@ -39,8 +52,8 @@ class DaskPool(Pool):
     """
 
     def __init__(self, scheduler: str) -> None:
-        self._scheduler = scheduler
         require_dask()
+        self._scheduler = scheduler
 
     @contextmanager
     def open(self, tasks: int) -> Iterator[Workers | None]:
@@ -48,73 +61,78 @@ class DaskPool(Pool):
         from distributed import Client, KilledWorker
 
         del tasks
-        quiet()
-        try:
-            client = Client(self._scheduler, timeout=_ANSWER_S, set_as_default=False)
-        except (OSError, ValueError) as error:
-            raise ConfigError(
-                f"{self._scheduler}: no Dask scheduler answers ({error}). Start one (`dask scheduler`) and give the "
-                "address that it prints, such as tcp://node1:8786."
-            ) from error
-        workers = _DaskWorkers(client, self._scheduler)
-        try:
-            workers.tell()
-            yield workers
-        except CancelledError as error:
-            raise GenerationError(
-                f"the Dask scheduler at {self._scheduler} is gone, or was told to cancel the tasks. {_KEPT} with a "
-                "scheduler that runs."
-            ) from error
-        except KilledWorker as error:
-            raise GenerationError(
-                f"{error.allowed_failures + 1} workers died over one task, the last one at "
-                f"{error.last_worker.address} (out of memory? See that worker's log). {_KEPT}, with more memory for "
-                "each worker if it is short."
-            ) from error
-        except (RuntimeError, ImportError) as error:
-            if not isinstance(error, ImportError) and "deserialization" not in str(error):
-                raise
-            raise ConfigError(
-                f"the Dask cluster at {self._scheduler} cannot load what it shall do ({error.__cause__ or error}). Run "
-                "scheduler and workers in the same environment as this process, with this package."
-            ) from error
-        finally:
-            client.close(timeout=5)  # what waits is dropped; a task at work ends by itself
+        with quiet():
+            try:
+                client = Client(self._scheduler, timeout=_ANSWER_S, set_as_default=False)
+            except (OSError, ValueError) as error:
+                raise ConfigError(
+                    f"{self._scheduler}: no Dask scheduler answers ({error}). Start one (`dask scheduler`) and give "
+                    "the address that it prints, such as tcp://node1:8786."
+                ) from error
+            try:
+                workers = _DaskWorkers(client, self.none_left)
+                log.info("%d workers at the Dask scheduler %s", workers.count(), self._scheduler)
+                yield workers
+            except CancelledError as error:
+                raise GenerationError(
+                    f"the Dask scheduler at {self._scheduler} is gone, or was told to cancel the tasks. {_KEPT} with a "
+                    "scheduler that runs."
+                ) from error
+            except KilledWorker as error:
+                raise GenerationError(
+                    f"{error.allowed_failures + 1} workers died over one task, the last one at "
+                    f"{error.last_worker.address} (out of memory? See that worker's log). {_KEPT}, with more memory "
+                    "for each worker if it is short."
+                ) from error
+            except (RuntimeError, ImportError) as error:
+                if not isinstance(error, ImportError) and "deserialization" not in str(error):
+                    raise
+                raise ConfigError(
+                    f"the Dask cluster at {self._scheduler} cannot load what it shall do ({error.__cause__ or error}). "
+                    "Run scheduler and workers in the same environment as this process, with this package."
+                ) from error
+            finally:
+                with suppress(*UNCLEAN):
+                    client.close(timeout=5)  # what waits is dropped; a task at work ends by itself
+
+    def none_left(self, ever: bool) -> None:
+        """There is no worker now. `ever`: but there was one."""
+        log.warning(
+            "%s at the Dask scheduler %s. Start some: dask worker %s --nthreads 1",
+            "no worker any more" if ever else "no worker yet", self._scheduler, self._scheduler,
+        )  # fmt: skip
 
 
 class _DaskWorkers(Workers):
-    def __init__(self, client: "Client", scheduler: str) -> None:
-        self._client, self._scheduler = client, scheduler
+    def __init__(self, client: "Client", none_left: Callable[[bool], None]) -> None:
+        self._client, self._none_left, self._ever = client, none_left, False
         self._executor = client.get_executor(pure=False)
 
     def count(self) -> int:
-        """See Workers."""
-        return len(self._threads())
+        """See Workers. None once the scheduler is gone, which the tasks' own end tells."""
+        try:
+            threads: Any = self._client.nthreads()
+        except (OSError, CancelledError, ValueError, AttributeError):
+            threads = ()
+        self._ever = self._ever or bool(threads)
+        return len(threads)
 
     def submit(self, task: Callable[[Any], Any], item: Any) -> Future:
         """See Workers."""
-        return self._executor.submit(_one_at_a_time, task, item)
+        from distributed.client import ClosedClientError
 
-    def replace(self, error: BaseException) -> None:
-        """See Workers. Dask has replaced them by itself."""
-        raise GenerationError(str(error)) from error
-
-    def tell(self) -> None:
-        """See Workers."""
-        if count := self.count():
-            log.info("%d workers at the Dask scheduler %s", count, self._scheduler)
-        else:
-            log.warning(
-                "no worker at the Dask scheduler %s yet. Start some (`dask worker %s --nthreads 1`), or wait for those "
-                "that are queued.", self._scheduler, self._scheduler,
-            )  # fmt: skip
-
-    def _threads(self) -> dict[str, int]:
-        """Threads by worker; none once the scheduler is gone, which the tasks' own end tells."""
         try:
-            return self._client.nthreads()  # pyright: ignore[reportReturnType]
-        except (OSError, CancelledError, ValueError):
-            return {}
+            return self._executor.submit(_one_at_a_time, task, item)
+        except ClosedClientError as error:
+            raise CancelledError from error
+
+    def waited(self) -> None:
+        """See Workers."""
+        if (count := self.count()) == 0:
+            self._none_left(self._ever)
+            self._ever = False
+        else:
+            log.debug("%d workers", count)
 
 
 def _one_at_a_time(task: Callable[[Any], Any], item: Any) -> Any:

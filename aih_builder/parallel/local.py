@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
 from multiprocessing import resource_tracker
-from typing import Any
+from typing import Any, ClassVar
 
 from joblib.externals.loky.process_executor import BrokenProcessPool, ProcessPoolExecutor
 
@@ -52,7 +52,7 @@ class LocalPool(Pool):
 
 
 class _LocalWorkers(Workers):
-    killed = (BrokenProcessPool,)
+    killed: ClassVar = (BrokenProcessPool,)
 
     def __init__(self, count: int) -> None:
         # Said by loky of a worker that grew and made way for another, as it shall.
@@ -73,13 +73,16 @@ class _LocalWorkers(Workers):
 
     def submit(self, task: Callable[[Any], Any], item: Any) -> Future:
         """See Workers. Returns once the task is in the workers' queue: shutting down breaks on those that are not."""
-        future = self._executor.submit(task, item)
-        while not (future.running() or future.done()):
-            time.sleep(0.0005)
+        with interrupts_held():  # workers are started as tasks come
+            future = self._executor.submit(task, item)
+            while not (future.running() or future.done()):
+                time.sleep(0.0005)
         return future
 
     def replace(self, error: BaseException) -> None:
         """See Workers."""
+        if error.__cause__ is not None:  # a task or a result that cannot be pickled breaks the pool as well
+            raise error
         told = re.search(r"\{.*\}", str(error))
         how = told[0] if told else "unknown"
         self._restarts += 1
@@ -95,7 +98,7 @@ class _LocalWorkers(Workers):
         self.end()
         self._executor = self._started()
 
-    def tell(self) -> None:
+    def waited(self) -> None:
         """See Workers. A shard may take longer than that."""
 
     def end(self) -> None:

@@ -4,15 +4,14 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from concurrent.futures import Future
 from contextlib import AbstractContextManager
-from typing import Any
+from typing import Any, ClassVar
 
 
 class Workers(ABC):
     """Processes that are there and take tasks."""
 
-    killed: tuple[
-        type[BaseException], ...
-    ] = ()  # what comes of a task whose worker was killed, if others do not take it
+    # What comes of a task whose worker was killed, where no other worker takes it.
+    killed: ClassVar[tuple[type[BaseException], ...]] = ()
 
     @abstractmethod
     def count(self) -> int:
@@ -22,13 +21,13 @@ class Workers(ABC):
     def submit(self, task: Callable[[Any], Any], item: Any) -> Future:
         """Hand a task over."""
 
-    @abstractmethod
     def replace(self, error: BaseException) -> None:
-        """New ones for those of which some were killed. Raises GenerationError where that happens too often."""
+        """New ones, after some were killed. Raises GenerationError where that happens too often."""
+        raise error
 
     @abstractmethod
-    def tell(self) -> None:
-        """Log how things stand: nothing was finished for a while."""
+    def waited(self) -> None:
+        """Nothing was finished for a while."""
 
 
 class Pool(ABC):

@@ -5,14 +5,13 @@ from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from typing import TypeVar
 
-from aih_builder.parallel.interrupts import interrupts_held
 from aih_builder.parallel.local import LocalPool
 from aih_builder.parallel.pool import Pool
 
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
 
-_TELL_S = 30.0
+_LONG_S = 30.0
 
 
 def pool_of(jobs: int | Pool) -> Pool:
@@ -30,6 +29,8 @@ def run_tasks(
     not say so runs twice. Close the iterator where it is not read to its end: no local worker outlives it. Raises
     GenerationError where workers are killed again and again, else what a task raises.
     """
+    if not items:
+        return
     with pool_of(jobs).open(len(items)) as workers:
         if workers is None:
             yield from enumerate(map(task, items))
@@ -37,18 +38,18 @@ def run_tasks(
         waiting, running = deque(enumerate(items)), dict[Future, tuple[int, _Item]]()
         while waiting or running:
             killed: BaseException | None = None
-            with interrupts_held():
-                while waiting and len(running) < 2 * max(1, workers.count()):  # one at work, one at hand for each
-                    try:
-                        future = workers.submit(task, waiting[0][1])
-                    except workers.killed as error:
-                        killed = error
-                        break
-                    running[future] = waiting.popleft()
+            room = 2 * max(1, workers.count())  # one at work and one at hand for each
+            while waiting and len(running) < room:
+                try:
+                    future = workers.submit(task, waiting[0][1])
+                except workers.killed as error:
+                    killed = error
+                    break
+                running[future] = waiting.popleft()
             if killed is None:
-                done = wait(running, _TELL_S, FIRST_COMPLETED).done
+                done = wait(running, _LONG_S, FIRST_COMPLETED).done
                 if not done:
-                    workers.tell()
+                    workers.waited()
             else:
                 done = wait(running).done  # each of them is told
             left = []

@@ -7,7 +7,7 @@ from contextlib import closing
 from functools import partial
 from os import PathLike
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from aih_builder.config import Manifest, load_manifest
 from aih_builder.errors import ConfigError
@@ -27,8 +27,15 @@ _LOG_EVERY_S = 10.0
 class Progress(NamedTuple):
     """How far a run is."""
 
-    done: int  # samples made by this run
-    total: int  # samples that this run has to make
+    done: int  # of the samples that this run has to make, by it or by another meanwhile
+    total: int
+
+
+class Part(NamedTuple):
+    """One of `of` equal parts of a plan: every of-th shard, from `number` (from 0) on."""
+
+    number: int
+    of: int
 
 
 class Built(NamedTuple):
@@ -36,7 +43,7 @@ class Built(NamedTuple):
 
     folder: Path
     made: int  # shards
-    skipped: int
+    skipped: int  # there already, or made by another run meanwhile
     samples: int  # samples made
     seconds: float
     finished: bool  # whether every shard of the plan is there, and dataset.json with them
@@ -47,14 +54,14 @@ def generate(
     out: str | PathLike[str],
     *,
     jobs: int | Pool = 1,
-    shards: slice = slice(None),
+    shards: slice | Part = slice(None),
     on_progress: Callable[[Progress], None] | None = None,
 ) -> Built:
     """Make what is missing of a dataset: plan where that is new, skip finished shards, remake torn ones.
 
     jobs is the number of processes, or a pool of other workers. shards limits the run to a part of the plan's shards:
-    slice(0, 8) the first eight, slice(3, None, 64) the fourth of 64 equal parts, as a cluster's array makes them. When
-    every shard is there, dataset.json is written. Raises ConfigError, GenerationError or ShardError.
+    slice(0, 8) the first eight, Part(3, 64) the fourth of 64 equal parts, as a cluster's array makes them. When every
+    shard is there, dataset.json is written. Raises ConfigError, GenerationError or ShardError.
     """
     pool = pool_of(jobs)
     started = time.perf_counter()
@@ -66,36 +73,38 @@ def generate(
     if todo:
         remove(plan.folder / LISTING_FILE)
         log.info("acceptance of draws: %.0f %%", 100 * probe_acceptance(plan, todo))
-    samples = make_shards(plan, todo, pool, on_progress)
+    made = make_shards(plan, todo, pool, on_progress)
     finished = write_listing_if_whole(plan.folder)
-    seconds = time.perf_counter() - started
-    return Built(plan.folder, len(todo), len(chosen) - len(todo), samples, seconds, finished)
+    samples, seconds = sum(record["samples"] for record in made), time.perf_counter() - started
+    return Built(plan.folder, len(made), len(chosen) - len(made), samples, seconds, finished)
 
 
 def make_shards(
     plan: Plan, shards: list[Shard], jobs: int | Pool, on_progress: Callable[[Progress], None] | None = None
-) -> int:
-    """Make some shards of a plan, each unless it is there by then; returns the number of their samples."""
+) -> list[dict[str, Any]]:
+    """Make some shards of a plan, each unless another run has made it by then; returns the records of those made."""
     total, done = sum(s.last - s.first for s in shards), 0
+    fresh = []
     report = _logged(on_progress)
     report(Progress(0, total))
     try:
-        with closing(run_tasks(partial(make_shard, plan.folder.resolve()), shards, jobs)) as records:
-            for _, record in records:
-                done += record["samples"]
+        with closing(run_tasks(partial(make_shard, plan.folder.resolve()), shards, jobs)) as results:
+            for _, made in results:
+                done += made.record["samples"]
+                fresh += [made.record] if made.fresh else []
                 report(Progress(done, total))
     finally:
         remove_stale(plan.folder)
-    return done
+    return fresh
 
 
-def _chosen(shards: list[Shard], part: slice) -> list[Shard]:
-    if part.step is not None:  # where there are more parts than shards, some are empty
-        if not 0 <= part.start < part.step:
-            raise ConfigError(f"shards {part.start}/{part.step}: of N parts there are 0/N to (N - 1)/N.")
-        return shards[part]
+def _chosen(shards: list[Shard], part: slice | Part) -> list[Shard]:
+    if isinstance(part, Part):  # where there are more parts than shards, some are empty
+        if not 0 <= part.number < part.of:
+            raise ConfigError(f"shards {part.number}/{part.of}: of N parts there are 0/N to (N - 1)/N.")
+        return shards[part.number :: part.of]
     first, last = 0 if part.start is None else part.start, len(shards) if part.stop is None else part.stop
-    if not 0 <= first < last <= len(shards):
+    if not 0 <= first < last <= len(shards) or part.step is not None:
         raise ConfigError(f"shards {first}:{last}: the plan has shards 0:{len(shards)}.")
     return shards[first:last]
 
@@ -129,4 +138,5 @@ def index(folder: str | PathLike[str]) -> Path:
 
     Raises ConfigError where one is missing or torn.
     """
+    remove_stale(Path(folder))  # also has a network filesystem look at each folder anew
     return write_listing(Path(folder))

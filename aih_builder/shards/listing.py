@@ -14,11 +14,15 @@ from aih_builder.shards.plan import Plan, load_plan
 from aih_builder.shards.tasks import read_record, shard_state
 
 
+class NotWhole(ConfigError):
+    """A shard of the plan is missing or torn."""
+
+
 def listing(plan: Plan) -> dict[str, Any]:
-    """The content of dataset.json. Raises ConfigError where a shard is missing or torn."""
+    """The content of dataset.json. Raises NotWhole where a shard is missing or torn."""
     states = {shard: shard_state(plan, shard) for shard in plan.shards()}
     if bad := [f"{shard.file}: {state.state}" for shard, state in states.items() if state.state != "done"]:
-        raise ConfigError(f"{plan.folder}: {len(bad)} shards are not done ({bad[0]} ...). Run `aih generate` again.")
+        raise NotWhole(f"{plan.folder}: {len(bad)} shards are not done ({bad[0]} ...). Run `aih generate` again.")
     rejections: Counter[str] = Counter()
     shards, versions = [], []
     for shard in states:
@@ -52,27 +56,28 @@ def listing(plan: Plan) -> dict[str, Any]:
 
 
 def write_listing(folder: Path) -> Path:
-    """Write dataset.json, or leave it if it says the same. Raises ConfigError where a shard is missing or torn.
+    """Write dataset.json, or leave it if it says the same. Raises NotWhole, and takes it away, where a shard is missing
+    or torn.
 
-    Another run may have made the dataset grow meanwhile: then the plan is read anew.
+    Another run may let the dataset grow meanwhile, or mend it: so it is compared with the folder once it is there.
     """
     path = folder / LISTING_FILE
     while True:
-        plan = load_plan(folder)
-        content = listing(plan)
+        try:
+            content = listing(load_plan(folder))
+        except NotWhole:
+            remove(path)
+            raise
         with contextlib.suppress(ShardError):
             if read_json(path) == content:
                 return path
         write_json(path, content)
-        if load_plan(folder).manifest == plan.manifest:
-            return path
-        remove(path)
 
 
 def write_listing_if_whole(folder: Path) -> bool:
     """Write dataset.json where every shard of the plan, as it is now, is there; whether that is so."""
-    plan = load_plan(folder)
-    if any(shard_state(plan, shard).state != "done" for shard in plan.shards()):
+    try:
+        write_listing(folder)
+    except NotWhole:
         return False
-    write_listing(folder)
     return True

@@ -141,7 +141,12 @@ def make_plan(manifest: Manifest, folder: Path) -> Plan:
     """
     if (folder / "plan.json").is_file():
         return _resume(manifest, folder)
-    _refuse_foreign(manifest, folder)
+    try:
+        _refuse_foreign(manifest, folder)
+    except ConfigError:
+        if (folder / "plan.json").is_file():  # another run has just planned it
+            return _resume(manifest, folder)
+        raise
     if manifest.total() == 0:
         raise ConfigError("streams: every count is 0; ask for at least one sample.")
     chosen, cache = manifest.pools, folder / "cache"

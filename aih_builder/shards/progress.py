@@ -13,7 +13,7 @@ from aih_builder.shards.plan import Plan, Shard, load_plan
 from aih_builder.shards.tasks import ShardState, read_record, shard_state
 
 STATES = ("done", "torn", "missing")
-_LATEST = 256  # shards that the rate is measured over
+_LATEST, _SHARDS_LONG = 256, 10  # the rate is measured over so many shards, or what ends in the time of so many
 
 
 class Status(NamedTuple):
@@ -69,8 +69,10 @@ def _rate(made: list[_Made]) -> tuple[float | None, float | None]:
 
     While a run is on, a shard is finished at least every time that the longest one takes; longer gaps are pauses.
     """
-    latest = sorted(made, key=lambda m: m.when_s)[-_LATEST:]
-    longest_s = max((m.busy_s for m in latest), default=0.0)
+    longest_s = max((m.busy_s for m in made), default=0.0)
+    in_order = sorted(made, key=lambda m: m.when_s)
+    recent = sum(m.when_s > in_order[-1].when_s - _SHARDS_LONG * longest_s for m in in_order)
+    latest = in_order[-max(_LATEST, recent) :]
     elapsed_s, count, busy_s = 0.0, 0, 0.0
     for before, after in pairwise(latest):
         if (gap_s := after.when_s - before.when_s) <= 2 * longest_s:

@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 from aih_builder.errors import ShardError
-from aih_builder.files import remove
+from aih_builder.files import remove, write_whole
 from aih_builder.parallel.pool import Pool
 from aih_builder.parallel.run import pool_of
 from aih_builder.shards.build import Progress, make_shards
 from aih_builder.shards.format import LISTING_FILE
 from aih_builder.shards.listing import write_listing_if_whole
-from aih_builder.shards.plan import load_plan
+from aih_builder.shards.plan import Plan, Shard, load_plan
 from aih_builder.shards.tasks import record_path, shard_state
 from aih_builder.shards.validate import Problem, check_cache, check_shards, check_strangers
 
@@ -37,8 +37,9 @@ def repair(
     """Check a dataset folder as `validate` does, and make its bad shards again: torn, of another checksum, or with a
     sample that breaks an invariant. A missing shard is bad where dataset.json says that all are there.
 
-    Every other file stays as it is; dataset.json is away while shards are made. Raises ConfigError where the folder
-    holds no plan, ShardError where what samples are made from is not what was planned, GenerationError.
+    Every other file stays as it is; dataset.json is away while shards are made. A repair that is stopped goes on when
+    it is run again. Raises ConfigError where the folder holds no plan, ShardError where what samples are made from is
+    not what was planned, GenerationError.
     """
     pool = pool_of(jobs)
     plan = load_plan(Path(path))
@@ -49,21 +50,33 @@ def repair(
         )
     listed = (plan.folder / LISTING_FILE).is_file()
     shards = plan.shards()
-    lost = {s for s in shards if shard_state(plan, s).state == "missing"}
-    there = [s for s in shards if s not in lost]
-    _, problems = check_shards(plan, there, pool, on_checked)
-    wrong_with = {problem.file: str(problem) for problem in reversed(problems)}
-    wrong_with |= {s.file: f"{s.file}: missing, yet {LISTING_FILE} lists it" for s in lost if listed}
-    bad = [s for s in shards if s.file in wrong_with]
+    states = {shard: shard_state(plan, shard).state for shard in shards}
+    done = [shard for shard in shards if states[shard] == "done"]
+    _, problems = check_shards(plan, done, pool, on_checked)
+    wrong_with = {problem.file: str(problem) for problem in reversed(problems) if problem.mendable}
+    for shard in shards:
+        if states[shard] == "torn" or (states[shard] == "missing" and listed):
+            now = shard_state(plan, shard)  # another run may have finished it meanwhile
+            if now.state != "done":
+                wrong_with[shard.file] = f"{shard.file}: {now.state}{': ' if now.reason else ''}{now.reason}"
+    bad = [shard for shard in shards if shard.file in wrong_with]
+    for shard in bad:
+        _tear(plan, shard)
     if bad:
         remove(plan.folder / LISTING_FILE)
-    for shard in bad:
-        remove(record_path(plan.folder, shard))
-        remove(plan.folder / shard.file)
     make_shards(plan, bad, pool, on_progress)
-    _, left = check_shards(plan, bad, pool)
-    finished = write_listing_if_whole(plan.folder)
-    missing = 0 if listed else len(lost)
-    return Repaired(
-        len(there), {s.file: wrong_with[s.file] for s in bad}, missing, [*left, *check_strangers(plan)], finished
-    )
+    left = [problem for problem in problems if not problem.mendable]
+    left += [*check_shards(plan, bad, pool)[1], *check_strangers(plan)]
+    missing = 0 if listed else sum(state == "missing" for state in states.values())
+    remade = {shard.file: wrong_with[shard.file] for shard in bad}
+    return Repaired(len(done), remade, missing, left, write_listing_if_whole(plan.folder))
+
+
+def _tear(plan: Plan, shard: Shard) -> None:
+    """Leave a bad shard such that it counts as torn, until it is made again: also for the next repair, if this one is
+    stopped.
+    """
+    file = plan.folder / shard.file
+    if not file.is_file():
+        write_whole(file, b"")
+    remove(record_path(plan.folder, shard))

@@ -137,14 +137,21 @@ def _by_kind(engine: Engine, indices: Sequence[int]) -> dict[str, list[int]]:
     return {kind: some[:each] for kind, some in kinds.items()}
 
 
-def make_shard(folder: Path, shard: Shard) -> dict[str, Any]:
-    """Make one shard of the plan in a folder; returns its record, which is written beside it.
+class Made(NamedTuple):
+    """A finished shard."""
+
+    record: dict[str, Any]  # which is written beside it
+    fresh: bool  # whether it was made now
+
+
+def make_shard(folder: Path, shard: Shard) -> Made:
+    """Make one shard of the plan in a folder.
 
     A shard that is finished by now, by another run or by a worker that was killed before it could say so, is left.
     """
     plan = load_plan(folder)
     if shard_state(plan, shard).state == "done":
-        return read_record(folder, shard)
+        return Made(read_record(folder, shard), fresh=False)
     engine, tally = engine_for(plan, shard.engine), Tally()
     writer = ShardWriter(head_of(plan, shard))
     for index in shard.indices:
@@ -153,6 +160,8 @@ def make_shard(folder: Path, shard: Shard) -> dict[str, Any]:
             writer.add(sample)
     with tally.stage("write"):
         data = writer.to_bytes()
+        if shard_state(plan, shard).state == "done":
+            return Made(read_record(folder, shard), fresh=False)
         write_whole(folder / shard.file, data)
     record = {
         "format": _RECORD_FORMAT,
@@ -168,7 +177,7 @@ def make_shard(folder: Path, shard: Shard) -> dict[str, Any]:
         "versions": library_versions(),
     }
     write_json(record_path(folder, shard), record)
-    return record
+    return Made(record, fresh=True)
 
 
 def head_of(plan: Plan, shard: Shard) -> ShardHead:
@@ -203,7 +212,9 @@ def shard_state(plan: Plan, shard: Shard) -> ShardState:
     if not all(there):
         return ShardState("torn", "the shard or the record beside it is missing")
     try:
-        record = read_record(plan.folder, shard)
+        record, size = read_record(plan.folder, shard), file.stat().st_size
+    except FileNotFoundError:  # another run has just taken it away
+        return ShardState("torn", "the shard is missing")
     except ShardError as error:
         return ShardState("torn", str(error))
     expected = {
@@ -211,7 +222,7 @@ def shard_state(plan: Plan, shard: Shard) -> ShardState:
         "file": shard.file,
         "plan_hash": plan.plan_hash,
         "samples": shard.last - shard.first,
-        "bytes": file.stat().st_size,
+        "bytes": size,
     }
     for key, value in expected.items():
         if record[key] != value:

@@ -40,6 +40,7 @@ class Problem(NamedTuple):
     file: str
     sample: int | None
     message: str
+    mendable: bool = True  # by making the shard again; else the check itself was held up
 
     def __str__(self) -> str:
         place = self.file if self.sample is None else f"{self.file} sample {self.sample}"
@@ -96,18 +97,20 @@ def check_shard(folder: Path, shard: Shard) -> tuple[int, list[Problem]]:
     one_thread()
     plan = load_plan(folder)
 
-    def problem(text: str, sample: int | None = None) -> Problem:
-        return Problem(shard.file, sample, text)
+    def problem(text: str, sample: int | None = None, *, mendable: bool = True) -> Problem:
+        return Problem(shard.file, sample, text, mendable)
 
     state = shard_state(plan, shard)
     if state.state != "done":
         return 0, [problem(f"{state.state}{': ' if state.reason else ''}{state.reason}")]
     try:
-        wanted, found = read_record(folder, shard)["sha256"], sha256_of(folder / shard.file)
-        if found != wanted:
-            remedy = "delete it and run `aih generate` again"
-            return 0, [problem(f"sha256 is {found[:12]}, recorded is {wanted[:12]}; {remedy}")]
-        reader, hands = ShardReader(folder / shard.file), _hands(plan)
+        wanted, found, hands = read_record(folder, shard)["sha256"], sha256_of(folder / shard.file), _hands(plan)
+    except AihError as error:
+        return 0, [problem(str(error), mendable=False)]
+    if found != wanted:
+        return 0, [problem(f"sha256 is {found[:12]}, recorded is {wanted[:12]}; `aih repair` makes it again")]
+    try:
+        reader = ShardReader(folder / shard.file)
     except AihError as error:
         return 0, [problem(str(error))]
     problems = [problem(text) for text in _check_head(plan, shard, reader)]
@@ -116,7 +119,7 @@ def check_shard(folder: Path, shard: Shard) -> tuple[int, list[Problem]]:
         try:
             engine = engine_for(plan, "sync")
         except AihError as error:  # the bank is away or damaged: the rest can be checked all the same
-            problems.append(problem(f"cannot be compared with its pictures: {error}"))
+            problems.append(problem(f"cannot be compared with its pictures: {error}", mendable=False))
     for i in range(len(reader)):
         try:
             sample = reader.sample(i)

@@ -1,12 +1,16 @@
+import signal
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
+from threading import Timer
 
 import pytest
 
+from aih_builder.cli import INTERRUPTED
 from aih_builder.errors import ConfigError, GenerationError
 from aih_builder.parallel.dask_pool import DaskPool
 from aih_builder.parallel.run import run_tasks
+from tests.cli_runs import aih, start, temporary_files, wait_until, write_manifest
 from tests.parallel.dask_processes import Cluster, cluster
 from tests.parallel.dask_tasks import die, fail_at_3, slow_square, square
 
@@ -73,12 +77,16 @@ def test_a_cluster_without_this_package_is_told_to_install_it(two_workers: Clust
         list(run_tasks(unknown_there, [1], DaskPool(two_workers.address)))
 
 
-def test_workers_may_come_later(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_workers_may_come_later(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("aih_builder.parallel.run._LONG_S", 0.2)
     with cluster(tmp_path, 0) as running:
-        results = run_tasks(square, range(4), DaskPool(running.address))
-        running.start_worker()
-        assert len(list(results)) == 4
-    assert f"no worker at the Dask scheduler {running.address} yet" in caplog.text
+        later = Timer(1.0, running.start_worker)
+        later.start()
+        assert len(list(run_tasks(square, range(4), DaskPool(running.address)))) == 4
+        later.join()
+    assert f"no worker yet at the Dask scheduler {running.address}. Start some: dask worker tcp" in caplog.text
 
 
 def test_a_worker_with_several_threads_is_refused(tmp_path: Path) -> None:
@@ -94,6 +102,21 @@ def test_an_address_where_no_scheduler_is_is_refused(address: str, monkeypatch: 
     monkeypatch.setattr("aih_builder.parallel.dask_pool._ANSWER_S", 1)
     with pytest.raises(ConfigError, match=r"no Dask scheduler answers .*`dask scheduler`"):
         list(run_tasks(square, range(4), DaskPool(address)))
+
+
+def test_an_interrupt_ends_a_run_on_a_cluster_and_the_next_one_goes_on(two_workers: Cluster, tmp_path: Path) -> None:
+    folder, manifest = tmp_path / "out", write_manifest(tmp_path / "it.yaml", shard_samples=1)
+    options = ("--out", folder, "--engine", "dask", "--scheduler", two_workers.address)
+    process = start("generate", manifest, *options)
+    wait_until(lambda: list(folder.glob("render/*/*.json")) or process.poll() is not None)
+    process.send_signal(signal.SIGINT)
+    _, stderr = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert stderr.endswith(f"{INTERRUPTED}\n")
+    assert "Traceback" not in stderr
+    run = aih("generate", manifest, *options)
+    assert run.returncode == 0, run.stderr
+    assert temporary_files(folder) == []
 
 
 def test_without_dask_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,9 +5,10 @@ from pathlib import Path
 import pytest
 
 from aih_builder import generate, validate
-from aih_builder.errors import ConfigError, ShardError
+from aih_builder.errors import AssetError, ConfigError, ShardError
 from aih_builder.shards.plan import load_plan
 from aih_builder.shards.repair import repair
+from aih_builder.shards.validate import check_shards
 from tests.builders import small_manifest
 from tests.shards.planting import contents, digests, rewrite
 
@@ -38,9 +39,11 @@ def test_shards_of_every_kind_of_damage_are_made_again_and_no_other(small_datase
     before = contents(copy)
     done = repair(copy, jobs=jobs)
     assert list(done.remade) == shards[:4]
-    for file, reason in zip(shards, ("mean luma", "its record says bytes", "missing, yet", "is missing"), strict=False):
+    for file, reason in zip(
+        shards, ("mean luma", "torn: its record says bytes", "missing", "torn: the shard or the record"), strict=False
+    ):
         assert reason in done.remade[file]
-    assert (done.checked, done.missing, done.left, done.finished) == (4, 0, [], True)
+    assert (done.checked, done.missing, done.left, done.finished) == (2, 0, [], True)
     after = contents(copy)
     assert {name for name in before if after[name] == before[name]} > {shards[4], "plan.json", "manifest.yaml"}
     assert digests(copy) == digests(small_dataset)
@@ -85,6 +88,62 @@ def test_what_samples_are_made_from_must_be_as_planned(copy: Path) -> None:
     with pytest.raises(ShardError, match=rf"would differ .*{texture.name} is not the one that was planned\. Put"):
         repair(copy)
     assert contents(copy) == before
+
+
+def test_a_repair_that_is_stopped_goes_on_when_it_is_run_again(
+    small_dataset: Path, copy: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One shard is damaged, one is gone, and the disk is full at first."""
+    shards = [shard.file for shard in load_plan(copy).shards()]
+    (copy / shards[1]).write_bytes((copy / shards[1]).read_bytes()[:-1])
+    (copy / shards[2]).unlink()
+    (copy / shards[2].replace(".h5", ".json")).unlink()
+
+    def full(*_: object) -> None:
+        raise ShardError("No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("aih_builder.shards.tasks.write_whole", full)
+        with pytest.raises(ShardError, match="No space left"):
+            repair(copy)
+    assert not (copy / "dataset.json").exists()
+    done = repair(copy)
+    assert (list(done.remade), done.missing, done.finished) == (shards[1:3], 0, True)
+    assert digests(copy) == digests(small_dataset)
+
+
+def test_a_shard_that_cannot_be_checked_is_told_and_left(
+    both_dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A worker that cannot read the bank says nothing about the shards."""
+    folder = Path(shutil.copytree(both_dataset, tmp_path / "copy"))
+    before = contents(folder)
+
+    def away(*_: object) -> None:
+        raise AssetError("bank.h5: cannot be read on this node.")
+
+    monkeypatch.setattr("aih_builder.shards.validate.engine_for", away)
+    done = repair(folder)
+    assert done.remade == {}
+    assert len(done.left) == 5
+    assert all("cannot be compared with its pictures" in problem.message for problem in done.left)
+    assert contents(folder) == before
+
+
+def test_a_shard_that_another_run_finishes_meanwhile_is_left(copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It looked torn while that run was between the shard and its record."""
+    record = copy / f"{MIDDLE}.json"
+    told = record.read_bytes()
+    record.unlink()
+
+    def checked(*arguments):
+        record.write_bytes(told)
+        return check_shards(*arguments)
+
+    monkeypatch.setattr("aih_builder.shards.repair.check_shards", checked)
+    before = contents(copy)
+    assert repair(copy).remade == {}
+    assert {name for name, told in contents(copy).items() if before.get(name) != told} == {f"{MIDDLE}.json"}
 
 
 def test_a_folder_without_a_plan_is_refused(tmp_path: Path) -> None:

@@ -13,12 +13,8 @@ while arguments and arguments[0].startswith("--"):
     name, _, value = arguments.pop(0)[2:].partition("=")
     options[name] = value
 number = 1000 + len(list(spool.glob("job-*")))
-if "wrap" in options:
-    script, arguments = spool / f"job-{number}", []
-    script.write_text("#!/bin/bash\n" + options["wrap"] + "\n")
-else:
-    script = spool / f"job-{number}"
-    shutil.copy(arguments.pop(0), script)
+script = spool / f"job-{number}"
+shutil.copy(arguments.pop(0), script)
 (spool / f"told-{number}").write_text("\n".join(sys.argv[1:]))
 first, last = map(int, options.get("array", "0-0").split("-"))
 tasks = range(first, last + 1)
@@ -36,7 +32,8 @@ def run(task):
 
 
 if "parsable" in options:  # an array, or a job that waits for one: done when this returns
-    codes = [run(task).wait() for task in tasks]
+    running = [run(task) for task in tasks]  # all at once
+    codes = [process.wait() for process in running]
     (spool / f"codes-{number}").write_text(" ".join(map(str, codes)))
     print(f"{number};cluster")
 else:  # a job of dask-jobqueue

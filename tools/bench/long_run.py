@@ -1,8 +1,7 @@
 #!/usr/bin/env python
 """One long run: rates at its start and end, memory of its workers, bytes, validation.
 
-python tools/bench/long_run.py FOLDER [--render 30000] [--sync 100000] [--jobs 2] [--out FILE.json]. Go on after a stop
-with the same line; rates are those of what this call makes.
+python tools/bench/long_run.py FOLDER [--render 30000] [--sync 100000] [--jobs 2] [--out FILE.json]. FOLDER is new.
 """
 
 import argparse
@@ -86,6 +85,10 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--out", type=Path, help="JSON file to write")
     chosen = parser.parse_args()
+    if chosen.folder.exists():
+        parser.error(f"{chosen.folder} is there already: the figures would be those of a part")
+    if chosen.jobs < 2:
+        parser.error("at least 2 jobs: the memory of workers is looked at")
     content: dict[str, Any] = {"commit": commit(), "machine": machine()}
     manifest, started = _manifest(chosen), time.perf_counter()
     make_plan(manifest, chosen.folder)

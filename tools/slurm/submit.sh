@@ -1,25 +1,30 @@
 #!/usr/bin/env bash
 # Make a dataset as a Slurm array: bash tools/slurm/submit.sh MANIFEST DIR [TASKS]
-# Plans here, submits TASKS array tasks (16 where none are given) and, after the last, the job that writes DIR/dataset.json.
-# DIR lies on a disk that all nodes share. `aih` is taken from PATH: activate its environment first; jobs inherit it.
-# SBATCH_PARTITION, SBATCH_ACCOUNT, SBATCH_TIMELIMIT and the like are sbatch's own; AIH_JOBS is the processes of a task.
-# Submit again as often as you like: finished shards are kept. A manifest with `renderer: auto` gets the renderer of the
-# machine where it is planned; name pyrender in it where nodes have GPUs and this one has none.
+# Three jobs, one after the other: a plan in DIR, an array of TASKS (16) that make its shards, and DIR/dataset.json.
+# DIR lies on a disk that all nodes share. `aih` is taken from PATH: activate its environment first, jobs inherit it.
+# Where and how long is said by sbatch's own variables (SBATCH_PARTITION, SBATCH_ACCOUNT, SBATCH_TIMELIMIT; SBATCH_GPUS=1
+# for the renderer pyrender), the processes of a task by AIH_JOBS (1). Submit again as often as you like: what is
+# finished is kept.
 set -euo pipefail
 
-if (($# < 2 || $# > 3)); then
-    printf 'usage: bash tools/slurm/submit.sh MANIFEST DIR [TASKS]\n' >&2
+if (($# < 2 || $# > 3)) || ! [[ "${3:-16}" =~ ^[1-9][0-9]*$ && "${AIH_JOBS:-1}" =~ ^[1-9][0-9]*$ ]]; then
+    printf 'usage: [AIH_JOBS=N] bash tools/slurm/submit.sh MANIFEST DIR [TASKS]\n' >&2
     exit 2
 fi
+command -v aih >/dev/null || { printf 'no aih on the PATH: activate the environment where it is installed\n' >&2; exit 1; }
 manifest="$(realpath -- "$1")"
 folder="$(realpath -m -- "$2")"
 tasks="${3:-16}"
 here="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd -P)"
+logs="$folder.logs"
+mkdir -p -- "$logs"
+log="${logs//%/%%}" # sbatch replaces %j and the like
 
-aih plan "$manifest" --out "$folder"
-mkdir -p "$folder.logs"
-array="$(sbatch --parsable --array="0-$((tasks - 1))" --cpus-per-task="${AIH_JOBS:-1}" \
-    --output="$folder.logs/%A_%a.out" "$here/aih_array.sbatch" "$manifest" "$folder")"
-index="$(sbatch --parsable --dependency="afterany:${array%%;*}" --job-name=aih-index --ntasks=1 --mem=2G \
-    --output="$folder.logs/%j.out" --wrap="aih index $(printf '%q' "$folder")")"
-printf 'array %s, index %s; logs in %s.logs; aih status %s\n' "${array%%;*}" "${index%%;*}" "$folder" "$folder"
+submit() { sbatch --parsable --kill-on-invalid-dep=yes "$@" | cut -d ';' -f 1; }
+
+plan="$(submit --job-name=aih-plan --output="$log/plan-%j.out" "$here/aih_once.sbatch" plan "$manifest" --out "$folder")"
+array="$(submit --dependency="afterok:$plan" --array="0-$((tasks - 1))" --cpus-per-task="${AIH_JOBS:-1}" \
+    --output="$log/%A_%a.out" "$here/aih_array.sbatch" "$manifest" "$folder" "$tasks")"
+index="$(submit --job-name=aih-index --dependency="afterany:$array" --output="$log/index-%j.out" \
+    "$here/aih_once.sbatch" index "$folder")"
+printf 'plan %s, array %s, index %s; logs in %s; aih status %s\n' "$plan" "$array" "$index" "$logs" "$folder"
