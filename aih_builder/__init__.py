@@ -23,9 +23,11 @@ if TYPE_CHECKING:
     from aih_builder.hdr.data import AihDataset
     from aih_builder.hdr.pipeline import HdrPipeline
     from aih_builder.hdr.sampler import AihSampler
+    from aih_builder.parallel.dask_pool import DaskPool
     from aih_builder.sample import Sample
     from aih_builder.shards.build import generate
     from aih_builder.shards.reader import open_dataset
+    from aih_builder.shards.repair import repair
     from aih_builder.shards.validate import validate
     from aih_builder.sources.poses import PoseSource
     from aih_builder.synth.renderers.base import Renderer
@@ -38,6 +40,7 @@ __all__ = [
     "AihSampler",
     "AssetError",
     "ConfigError",
+    "DaskPool",
     "GenerationError",
     "HandModel",
     "HdrPipeline",
@@ -52,12 +55,14 @@ __all__ = [
     "__version__",
     "generate",
     "open_dataset",
+    "repair",
     "validate",
 ]
 
 _LAZY = {
     "AihDataset": "aih_builder.hdr.data",
     "AihSampler": "aih_builder.hdr.sampler",
+    "DaskPool": "aih_builder.parallel.dask_pool",
     "HdrPipeline": "aih_builder.hdr.pipeline",
     "HandModel": "aih_builder.hands.model",
     "Manifest": "aih_builder.config",
@@ -66,6 +71,7 @@ _LAZY = {
     "Sample": "aih_builder.sample",
     "generate": "aih_builder.shards.build",
     "open_dataset": "aih_builder.shards.reader",
+    "repair": "aih_builder.shards.repair",
     "validate": "aih_builder.shards.validate",
 }
 

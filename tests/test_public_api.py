@@ -16,6 +16,8 @@ PUBLIC = {
     "Manifest",
     "generate",
     "validate",
+    "repair",
+    "DaskPool",
     # parts to replace
     "HandModel",
     "PoseSource",

@@ -41,7 +41,7 @@ class AihSampler:
 
     @classmethod
     def for_epochs(cls, epochs: int, items: int, batch: int, *, seed: int, rank: int = 0, ranks: int = 1) -> Self:
-        """As many steps as show every item `epochs` times.
+        """As many steps as show every item `epochs` times: iterate over it once, not once an epoch.
 
         Where batch * ranks does not divide the items of all epochs, the last step's surplus is of the epoch after them.
         """
