@@ -52,7 +52,7 @@ class Spec(NamedTuple):
     @property
     def max_bytes(self) -> int:
         """Room for a string field; 0 for others."""
-        return int(self.dtype[3:]) if self.dtype.startswith("str") else 0
+        return _room(self.dtype)
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -145,6 +145,11 @@ def specs_of(record: type) -> dict[str, Spec]:
     return {name: next(a for a in get_args(hint) if isinstance(a, Spec)) for name, hint in hints.items()}
 
 
+@cache
+def _room(dtype: str) -> int:
+    return int(dtype[3:]) if dtype.startswith("str") else 0
+
+
 SPECS = specs_of(Sample)
 
 
@@ -156,6 +161,7 @@ class _Check(NamedTuple):
     dtype: np.dtype
     dims: tuple[str, ...]
     lengths: tuple[int | None, ...]  # of each dimension; None where a letter stands
+    fixed: bool  # whether there is no letter
     least: int  # of what the type holds, if it is of whole numbers
     most: int
 
@@ -168,7 +174,7 @@ def _checks_of(record: type) -> tuple[_Check, ...]:
         lengths = tuple(int(dim) if dim.isdigit() else None for dim in dims)
         dtype = np.dtype("S" if spec.max_bytes else spec.dtype)
         least, most = (np.iinfo(dtype).min, np.iinfo(dtype).max) if dtype.kind in "iu" else (0, 0)
-        checks.append(_Check(name, spec, dtype, dims, lengths, int(least), int(most)))
+        checks.append(_Check(name, spec, dtype, dims, lengths, None not in lengths, int(least), int(most)))
     return tuple(checks)
 
 
@@ -201,13 +207,14 @@ def _check_scalar(check: _Check, value: object) -> None:
 
 def _check_array(check: _Check, value: object, letters: dict[str, int]) -> None:
     shape = getattr(value, "shape", None)
-    if isinstance(shape, tuple) and len(shape) == len(check.dims):
-        for dim, length in zip(check.dims, shape, strict=True):
-            letters.setdefault(dim, length)
-    expected = tuple(
-        letters.get(dim, -1) if length is None else length
-        for dim, length in zip(check.dims, check.lengths, strict=True)
-    )
+    if check.fixed:
+        expected = check.lengths
+    else:
+        if isinstance(shape, tuple) and len(shape) == len(check.dims):
+            for dim, length in zip(check.dims, shape, strict=True):
+                letters.setdefault(dim, length)
+        known = zip(check.dims, check.lengths, strict=True)
+        expected = tuple([letters.get(dim, -1) if length is None else length for dim, length in known])
     if not isinstance(value, np.ndarray) or value.dtype != check.dtype or shape != expected:
         named = ", ".join(d if d.isdigit() else f"{d}={letters.get(d, '?')}" for d in check.dims)
         found = f"{value.dtype} {shape}" if isinstance(value, np.ndarray) else type(value).__name__

@@ -114,7 +114,7 @@ def main() -> None:
         "seconds": round(time.perf_counter() - started, 1),
         "problems": [str(problem) for problem in checked.problems],
     }
-    content["arguments"] = {key: str(value) for key, value in vars(chosen).items() if key != "out"}
+    content["arguments"] = {key: str(value) for key, value in vars(chosen).items() if key not in ("out", "folder")}
     report(chosen.out, content)
 
 
