@@ -1,5 +1,6 @@
 """Arrays and clusters of jobs, on a stand-in for Slurm that runs them here."""
 
+import json
 import os
 import shutil
 import signal
@@ -101,15 +102,15 @@ def test_a_batch_system_that_refuses_the_jobs_is_told(tmp_path: Path) -> None:
     assert "invalid partition" in said(run)
 
 
-@pytest.mark.parametrize(("key", "value"), [("interface", "ib99"), ("memory", "plenty")])
-def test_a_value_that_dask_refuses_is_told(tmp_path: Path, key: str, value: str) -> None:
+@pytest.mark.parametrize("wrong", [{"interface": "ib99"}, {"memory": "plenty"}])
+def test_a_value_that_dask_refuses_is_told(tmp_path: Path, wrong: dict[str, str]) -> None:
     described = tmp_path / "cluster.yaml"
-    described.write_text(f"{key}: {value}\n")
+    described.write_text(json.dumps({"interface": "lo"} | wrong))
     arguments = ("--out", tmp_path / "out", "--engine", "dask", "--cluster", described)
     there = environment(**install(tmp_path))
     run = aih("generate", write_manifest(tmp_path / "it.yaml"), *arguments, cwd=tmp_path, env=there)
     assert run.returncode == 2
-    assert value in said(run)
+    assert next(iter(wrong.values())) in said(run)
 
 
 def test_nothing_is_submitted_where_there_is_nothing_to_make(small_dataset: Path, tmp_path: Path) -> None:
