@@ -53,7 +53,7 @@ class ShardReader:
                     self._tables[name] = column_table(file, name, SPECS[name])
         except DAMAGE as error:
             raise ShardError(
-                f"{path}: not a readable shard ({error}). Delete it and run `aih generate` again to remake it."
+                f"{path}: not a readable shard ({error}). Run `aih repair` on its dataset to make it again."
             ) from error
         self._check_tables()
 
@@ -117,7 +117,7 @@ class ShardReader:
             good = offsets.min() >= 0 and offsets.max() <= self._tables["blob"].shape[0]
             good = good and bool((np.diff(offsets, axis=1) >= 0).all())
         if not good:
-            raise ShardError(f"{self.path}: its tables do not fit together. Delete it and run `aih generate` again.")
+            raise ShardError(f"{self.path}: its tables do not fit together. Run `aih repair` on its dataset.")
 
 
 def _stamp(path: Path) -> tuple[int, int, int]:

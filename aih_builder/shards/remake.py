@@ -38,7 +38,7 @@ def differences(plan: Plan, shard: Shard, index: int) -> list[str]:
     if told != planned:
         raise ShardError(
             f"{path}: holds {told[0]} samples with the optional fields {told[1]}, planned are {planned[0]} with "
-            f"{planned[1]}. Delete it and run `aih generate` again to remake it."
+            f"{planned[1]}. Run `aih repair` on its dataset to make it again."
         )
     try:
         parts, plain = stored.encoded(position), stored.plain_values(position)

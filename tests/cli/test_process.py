@@ -175,7 +175,7 @@ def test_a_dataset_that_may_only_be_read_can_be_read_and_not_mended(small_datase
         pytest.skip("permissions do not count here")
     for run in runs:
         assert run.returncode == 1
-        assert "dataset.json: cannot be deleted (Permission denied)" in said(run)
+        assert "cannot be deleted (Permission denied)" in said(run)
     assert len(digests(folder)) == 5
 
 

@@ -242,10 +242,13 @@ import os, signal, threading, time
 from aih_builder.parallel.interrupts import interrupts_held
 
 threading.Thread(target=time.sleep, args=(9,), daemon=True).start()  # takes the signal that the main thread blocks
+told, tell = os.pipe()
+os.set_blocking(tell, False)
+signal.set_wakeup_fd(tell)  # written to once a thread has taken it
 try:
     with interrupts_held():
         os.kill(os.getpid(), signal.SIGINT)
-        time.sleep(0.2)
+        os.read(told, 1)
         print("held")
     print("lost")
 except KeyboardInterrupt:

@@ -112,7 +112,7 @@ def test_any_flipped_byte_is_found(copy: Path) -> None:
         (copy / FIRST).write_bytes(damaged)
         (found,) = messages(copy)
         assert found.startswith(f"{FIRST}: sha256 is ")
-        assert "delete it and run `aih generate` again" in found
+        assert "`aih repair` makes it again" in found
 
 
 def test_a_deleted_damaged_shard_is_remade(copy: Path) -> None:
