@@ -80,14 +80,14 @@ def test_one_flipped_bit_of_either_engines_target_is_named(copy: Path, file: str
 def test_a_shard_that_is_missing_damaged_or_of_another_length_says_what_to_do(copy: Path) -> None:
     rewrite(copy, lambda samples: samples[:1])
     for index in (0, 16):
-        with pytest.raises(ShardError, match=r"holds 1 samples .* planned are 2 .* Delete it and run `aih generate`"):
+        with pytest.raises(ShardError, match=r"holds 1 samples .* planned are 2 .* Run `aih repair`"):
             of(copy, index)
     depth = np.zeros((96, 96), np.uint16)
     rewrite(copy, lambda samples: [replace(s, depth=depth) for s in samples * 2], fields=("depth",))
     with pytest.raises(ShardError, match=r"with the optional fields \['depth'\], planned are 2 with \[\]"):
         of(copy, 0)
     (copy / FIRST).write_bytes((copy / FIRST).read_bytes()[:3000])
-    with pytest.raises(ShardError, match=r"not a readable shard .* Delete it and run `aih generate` again"):
+    with pytest.raises(ShardError, match=r"not a readable shard .* Run `aih repair`"):
         of(copy, 0)
     (copy / FIRST).unlink()
     with pytest.raises(ShardError, match=r"render-train-00000\.h5: is not there, .* Run `aih generate` to make it"):
