@@ -4,6 +4,7 @@ import logging
 from collections.abc import Callable, Iterator
 from concurrent.futures import CancelledError, Future
 from contextlib import contextmanager, suppress
+from importlib import import_module
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
@@ -32,8 +33,7 @@ def require_dask(*libraries: str) -> None:
 @contextmanager
 def quiet() -> Iterator[None]:
     """Let Dask not log what the error that ends a run tells as well: lost connections, jobs that are not submitted."""
-    import distributed  # noqa: F401  # which sets up its loggers as it loads
-
+    import_module("distributed")  # which sets up its loggers as it loads
     loggers = [logging.getLogger(name) for name in _NOISY]
     levels = [logger.level for logger in loggers]
     for logger in loggers:

@@ -202,7 +202,9 @@ def test_a_missing_shard_is_named_when_it_is_read(copy: Path) -> None:
     dataset = open_dataset(copy)
     (copy / dataset.shards[1]["file"]).unlink()
     assert dataset[0].index == 0
-    with pytest.raises(ShardError, match=r"render-train-00001\.h5: not a readable shard .* `aih repair` on its dataset"):
+    with pytest.raises(
+        ShardError, match=r"render-train-00001\.h5: not a readable shard .* `aih repair` on its dataset"
+    ):
         dataset[2]
 
 
