@@ -89,15 +89,17 @@ def options_of(cluster: Cluster) -> dict[str, Any]:
 
 
 class ClusterPool(Pool):
-    """Workers that come as a batch system starts jobs. Jobs are submitted when there is something to do, again when all
-    workers are gone (their time is over), and cancelled when the block ends; should this process be killed, they end a
-    minute later.
+    """Workers that come as a batch system starts jobs. Jobs are submitted when there is something to do, and again once
+    their time is over and no worker is left. They are cancelled when the block ends; should this process be killed,
+    they end a minute later.
     """
 
     def __init__(self, cluster: Cluster) -> None:
         require_dask("dask_jobqueue")
         self._cluster = cluster
         self._jobs: Any = None
+        self._came: set[str] = set()  # names of all workers that ever were there: a job's, or the job's with a number
+        self._told = False
 
     def __enter__(self) -> Self:
         return self
@@ -115,38 +117,41 @@ class ClusterPool(Pool):
             if self._jobs is None:
                 self._jobs = self._made()
                 self._submit()
-        with _JobWorkers(self._jobs.scheduler_address, self._submit).open(tasks) as workers:
+        with _Scheduler(self._jobs.scheduler_address, self._renew).open(tasks) as workers:
             yield workers
 
     def _made(self) -> Any:
         import dask.config
         import dask_jobqueue
+        from distributed.diagnostics.plugin import SchedulerPlugin
 
-        kind = self._cluster.kind
+        kind, came = self._cluster.kind, self._came
         batch_system = getattr(dask_jobqueue, _CLASSES[kind])
         command = batch_system.job_cls.submit_command.split()[0]
         if shutil.which(command) is None:
             raise ConfigError(f"{kind}: no {command} here. Run where jobs can be submitted, or name another kind.")
+
+        class Watch(SchedulerPlugin):
+            def add_worker(self, scheduler: Any, worker: str) -> None:
+                came.add(str(scheduler.workers[worker].name))
+
         dask.config.set(_DASK)
         try:
-            return batch_system(**options_of(self._cluster))
+            jobs = batch_system(**options_of(self._cluster))
         except (OSError, RuntimeError, ValueError) as error:
             raise ConfigError(f"{kind}: {' '.join(str(error).split())}. Correct the cluster's file.") from error
+        jobs.scheduler.add_plugin(Watch(), name="aih")
+        return jobs
 
     def _submit(self) -> None:
-        """Submit jobs, none of which is left, and raise what the batch system answers to one that it refuses:
+        """Submit what is missing of the jobs, and raise what the batch system answers to one that it refuses:
         dask-jobqueue drops it.
         """
         jobs, cluster = self._jobs, self._cluster
-
-        async def settled() -> None:
-            await jobs
-
         try:
-            jobs.scale(0)
-            jobs.sync(settled)
+            self._settle()  # those that are over are let go of
             jobs.scale(jobs=cluster.jobs)
-            jobs.sync(settled)
+            self._settle()
             for job in list(jobs.workers.values()):
                 if job.job_id is None:
                     jobs.sync(job.start)
@@ -155,16 +160,35 @@ class ClusterPool(Pool):
             raise ConfigError(f"{cluster.kind}: the jobs cannot be submitted ({told}). Correct their file.") from error
         log.info("submitted %d jobs of %d workers to %s", cluster.jobs, cluster.workers_per_job, cluster.kind)
 
+    def _settle(self) -> None:
+        """Have Dask do all that it was told of the jobs."""
 
-class _JobWorkers(DaskPool):
-    def __init__(self, scheduler: str, submit: Callable[[], None]) -> None:
-        super().__init__(scheduler)
-        self._submit = submit
+        async def settled() -> None:
+            await self._jobs
 
-    def none_left(self, ever: bool) -> None:
-        """Submit the jobs again, if they have run."""
-        if ever:
-            log.warning("all workers are gone: the jobs are submitted again")
+        self._jobs.sync(settled)
+
+    def _renew(self) -> None:
+        """No worker is there: submit again the jobs that had some. Others are still in the queue, or failed."""
+        spec, came = self._jobs.worker_spec, self._came
+        over = [job for job in spec if any(worker == job or worker.startswith(f"{job}-") for worker in came)]
+        refused = any(job.job_id is None for job in self._jobs.workers.values())
+        if not over and not refused:
+            if not self._told:
+                log.warning("no worker yet: see the queue and, where jobs have ended, their output")
+            self._told = True
+            return
+        log.warning("no worker any more: jobs are submitted again")
+        for job in over:
+            del spec[job]
+        came.clear()  # Dask gives the same names again
+        try:
             self._submit()
-        else:
-            log.info("no worker yet: the jobs wait in the queue")
+        except ConfigError as error:
+            log.warning("%s It is tried again.", error)
+
+
+class _Scheduler(DaskPool):
+    def __init__(self, address: str, none_there: Callable[[], None]) -> None:
+        super().__init__(address)
+        self.none_there = none_there

@@ -70,7 +70,7 @@ class DaskPool(Pool):
                     "the address that it prints, such as tcp://node1:8786."
                 ) from error
             try:
-                workers = _DaskWorkers(client, self.none_left)
+                workers = _DaskWorkers(client, self.none_there)
                 log.info("%d workers at the Dask scheduler %s", workers.count(), self._scheduler)
                 yield workers
             except CancelledError as error:
@@ -95,17 +95,14 @@ class DaskPool(Pool):
                 with suppress(*UNCLEAN):
                     client.close(timeout=5)  # what waits is dropped; a task at work ends by itself
 
-    def none_left(self, ever: bool) -> None:
-        """There is no worker now. `ever`: but there was one."""
-        log.warning(
-            "%s at the Dask scheduler %s. Start some: dask worker %s --nthreads 1",
-            "no worker any more" if ever else "no worker yet", self._scheduler, self._scheduler,
-        )  # fmt: skip
+    def none_there(self) -> None:
+        """Tasks wait, and there is no worker."""
+        log.warning("no worker at %s. Start some: dask worker %s --nthreads 1", self._scheduler, self._scheduler)
 
 
 class _DaskWorkers(Workers):
-    def __init__(self, client: "Client", none_left: Callable[[bool], None]) -> None:
-        self._client, self._none_left, self._ever = client, none_left, False
+    def __init__(self, client: "Client", none_there: Callable[[], None]) -> None:
+        self._client, self._none_there = client, none_there
         self._executor = client.get_executor(pure=False)
 
     def count(self) -> int:
@@ -113,8 +110,7 @@ class _DaskWorkers(Workers):
         try:
             threads: Any = self._client.nthreads()
         except (OSError, CancelledError, ValueError, AttributeError):
-            threads = ()
-        self._ever = self._ever or bool(threads)
+            return 0
         return len(threads)
 
     def submit(self, task: Callable[[Any], Any], item: Any) -> Future:
@@ -128,11 +124,8 @@ class _DaskWorkers(Workers):
 
     def waited(self) -> None:
         """See Workers."""
-        if (count := self.count()) == 0:
-            self._none_left(self._ever)
-            self._ever = False
-        else:
-            log.debug("%d workers", count)
+        if self.count() == 0:
+            self._none_there()
 
 
 def _one_at_a_time(task: Callable[[Any], Any], item: Any) -> Any:

@@ -26,7 +26,10 @@ def listing(plan: Plan) -> dict[str, Any]:
     rejections: Counter[str] = Counter()
     shards, versions = [], []
     for shard in states:
-        record = read_record(plan.folder, shard)
+        try:
+            record = read_record(plan.folder, shard)
+        except ShardError as error:  # a repair has just taken it away
+            raise NotWhole(str(error)) from error
         rejections.update(record["rejections"])
         versions += [record["versions"]] if record["versions"] not in versions else []
         place = {"engine": shard.engine, "split": shard.split, "first": shard.first}
@@ -66,8 +69,10 @@ def write_listing(folder: Path) -> Path:
         try:
             content = listing(load_plan(folder))
         except NotWhole:
-            remove(path)
-            raise
+            if not path.is_file():
+                raise
+            remove(path)  # and look again: another run may have finished the dataset meanwhile
+            continue
         with contextlib.suppress(ShardError):
             if read_json(path) == content:
                 return path

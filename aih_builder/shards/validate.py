@@ -104,12 +104,13 @@ def check_shard(folder: Path, shard: Shard) -> tuple[int, list[Problem]]:
     if state.state != "done":
         return 0, [problem(f"{state.state}{': ' if state.reason else ''}{state.reason}")]
     try:
-        wanted, found, hands = read_record(folder, shard)["sha256"], sha256_of(folder / shard.file), _hands(plan)
+        hands = _hands(plan)
     except AihError as error:
         return 0, [problem(str(error), mendable=False)]
-    if found != wanted:
-        return 0, [problem(f"sha256 is {found[:12]}, recorded is {wanted[:12]}; `aih repair` makes it again")]
     try:
+        wanted, found = read_record(folder, shard)["sha256"], sha256_of(folder / shard.file)
+        if found != wanted:
+            return 0, [problem(f"sha256 is {found[:12]}, recorded is {wanted[:12]}; `aih repair` makes it again")]
         reader = ShardReader(folder / shard.file)
     except AihError as error:
         return 0, [problem(str(error))]

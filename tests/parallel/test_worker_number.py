@@ -14,11 +14,10 @@ from tests.cli_runs import ROOT, environment, wait_until
 
 
 @pytest.fixture(autouse=True)
-def own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def devices_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Numbers are those of a machine, and other tests run on it."""
-    monkeypatch.setenv("TMPDIR", str(tmp_path))
-    monkeypatch.setattr("tempfile.tempdir", None)
-    monkeypatch.setattr(number, "_held", None)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", str(tmp_path))
+    number._forget()
     yield
     number._forget()
 
@@ -62,9 +61,8 @@ def test_a_process_keeps_its_number_and_a_child_gets_its_own(tmp_path: Path) -> 
     assert {n for _, (_, n) in run_tasks(partial(numbered, 2, tmp_path), range(4), 2)} == {1, 2}
 
 
-def test_where_no_lock_can_be_had_the_number_is_0(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "file" / "below"))
-    (tmp_path / "file").touch()
+def test_where_no_number_can_be_claimed_it_is_0(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(number, "_MOST", 0)
     assert worker_number() == 0
 
 
@@ -77,14 +75,14 @@ def test_a_forked_child_has_a_number_of_its_own_and_lets_go_of_its_parents(tmp_p
     assert (tmp_path / "told").read_text() == "1"
 
 
-def test_processes_that_are_offered_other_devices_count_by_themselves() -> None:
+def test_processes_that_are_offered_other_devices_count_by_themselves(tmp_path: Path) -> None:
     """Two jobs on one node, each with two GPUs: each of them counts from 0."""
     assert worker_number() == 0
     script = "from aih_builder.parallel.number import worker_number as w; print(w())"
     for changes, expected in (
         ({}, 1),
-        ({"CUDA_VISIBLE_DEVICES": "0,1", "SLURM_JOB_ID": "7"}, 0),
-        ({"CUDA_VISIBLE_DEVICES": "0,1", "SLURM_JOB_ID": "8"}, 0),
+        ({"SLURM_JOB_ID": f"{tmp_path} 7"}, 0),
+        ({"SLURM_JOB_ID": f"{tmp_path} 8"}, 0),
     ):
         run = subprocess.run(
             [sys.executable, "-c", script],
