@@ -15,7 +15,7 @@ from aih_builder import generate, open_dataset, validate
 from aih_builder.errors import ConfigError, GenerationError
 from aih_builder.parallel.dask_pool import DaskPool
 from aih_builder.shards.build import Progress
-from aih_builder.shards.listing import write_listing, write_listing_if_whole
+from aih_builder.shards.listing import NotWhole, write_listing, write_listing_if_whole
 from aih_builder.shards.plan import load_plan, make_plan
 from aih_builder.shards.repair import repair
 from aih_builder.shards.tasks import make_shard, shard_state
@@ -179,6 +179,20 @@ def test_a_dataset_that_grows_while_its_index_is_written_is_not_indexed_as_it_wa
     with pytest.raises(ConfigError, match="1 shards are not done"):
         write_listing(folder)
     assert not (folder / "dataset.json").exists()
+
+
+def test_a_run_that_looked_too_early_leaves_the_index_that_another_has_written_meanwhile(
+    small_dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = Path(shutil.copytree(small_dataset, tmp_path / "copy"))
+
+    def early(_: object) -> None:
+        monkeypatch.undo()  # the other run has finished now
+        raise NotWhole("1 shards are not done")
+
+    monkeypatch.setattr("aih_builder.shards.listing.listing", early)
+    assert write_listing_if_whole(folder)
+    assert (folder / "dataset.json").read_bytes() == (small_dataset / "dataset.json").read_bytes()
 
 
 def test_a_run_that_has_something_to_make_takes_the_index_away_first(small_dataset: Path, tmp_path: Path) -> None:
