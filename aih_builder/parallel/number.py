@@ -10,7 +10,7 @@ log = logging.getLogger(__name__)
 
 _MOST = 4096
 _JOBS = ("SLURM_JOB_ID", "PBS_JOBID")
-_held: tuple[int, socket.socket | None] | None = None  # the number, and what claims it
+_held: tuple[int, int] | None = None  # the number, and the descriptor of the socket that claims it; -1 for none
 
 
 def worker_number() -> int:
@@ -36,7 +36,7 @@ def _offered() -> str:
     return f"-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
 
 
-def _claim(name: str) -> tuple[int, socket.socket | None]:
+def _claim(name: str) -> tuple[int, int]:
     for number in range(_MOST):
         claim = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         try:
@@ -47,15 +47,15 @@ def _claim(name: str) -> tuple[int, socket.socket | None]:
                 log.info("no number can be claimed (%s): this process draws as the first of its machine", error)
                 break
         else:
-            return number, claim
-    return 0, None
+            return number, claim.detach()
+    return 0, -1
 
 
 def _forget() -> None:
     """A forked child is a process of its own, and must not keep its parent's number when that ends."""
     global _held
-    if _held is not None and _held[1] is not None:
-        _held[1].close()
+    if _held is not None and _held[1] >= 0:
+        os.close(_held[1])
     _held = None
 
 

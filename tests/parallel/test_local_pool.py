@@ -241,6 +241,7 @@ HELD = """
 import os, signal, threading, time
 from aih_builder.parallel.interrupts import interrupts_held
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell may have had it ignored
 threading.Thread(target=time.sleep, args=(9,), daemon=True).start()  # takes the signal that the main thread blocks
 told, tell = os.pipe()
 os.set_blocking(tell, False)
