@@ -274,7 +274,7 @@ def _with_bank_at(plan: Plan, manifest: Manifest) -> Plan:
     content = read_json(plan.folder / "plan.json")
     content["bank"] = plan.bank | {"path": str(path)}
     write_json(plan.folder / "plan.json", content)
-    remove(plan.folder / "dataset.json")  # it names the file, too
+    remove(plan.folder / LISTING_FILE)  # it names the file, too
     return load_plan(plan.folder)
 
 

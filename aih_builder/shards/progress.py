@@ -5,7 +5,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
-from aih_builder.errors import AihError
+from aih_builder.errors import AihError, ShardError
 from aih_builder.files import read_json
 from aih_builder.shards.format import LISTING_FILE
 from aih_builder.shards.listing import listing
@@ -42,7 +42,8 @@ def status(folder: Path) -> Status:
     for shard, state in states.items():
         samples[state.state] += _count(shard)
     shards = Counter(state.state for state in states.values())
-    made = [_made(plan, shard) for shard, state in states.items() if state.state == "done"]
+    told = [_made(plan, shard) for shard, state in states.items() if state.state == "done"]
+    made = [m for m in told if m is not None]
     per_second, workers = _rate(made)
     return Status(
         {state: shards[state] for state in STATES},
@@ -59,9 +60,13 @@ def _count(shard: Shard) -> int:
     return shard.last - shard.first
 
 
-def _made(plan: Plan, shard: Shard) -> _Made:
-    record = read_record(plan.folder, shard)
-    return _Made(shard, (plan.folder / shard.file).stat().st_mtime, sum(record["seconds"].values()))
+def _made(plan: Plan, shard: Shard) -> _Made | None:
+    """What a finished shard tells; None where a repair has just taken it away."""
+    try:
+        record, when_s = read_record(plan.folder, shard), (plan.folder / shard.file).stat().st_mtime
+    except (ShardError, FileNotFoundError):
+        return None
+    return _Made(shard, when_s, sum(record["seconds"].values()))
 
 
 def _rate(made: list[_Made]) -> tuple[float | None, float | None]:

@@ -139,7 +139,6 @@ def test_workers_open_their_own_files_though_their_parent_has_read_before(both_d
     assert np.array_equal(data[0]["image"], first["image"])  # the parent's file is still open
 
 
-@pytest.mark.skipif(not torch.distributed.is_available(), reason="this torch has no torch.distributed")
 def test_three_processes_take_equally_many_batches_and_together_each_sample_once(
     both_dataset: Path, tmp_path: Path
 ) -> None:

@@ -91,7 +91,7 @@ def test_what_is_measured_lies_all_over_the_splits(small_dataset: Path, monkeypa
             return engine.asked(index)
 
         def _attempt(self, index: int, attempt: int, tally: Tally):
-            raise NotImplementedError
+            return engine._attempt(index, attempt, tally)
 
     monkeypatch.setattr(module, "engine_for", lambda *_: Listening())
     estimate(plan, [1], 9)

@@ -8,7 +8,7 @@ import pytest
 from aih_builder import generate
 from aih_builder.shards.plan import load_plan, make_plan
 from aih_builder.shards.progress import status
-from aih_builder.shards.tasks import record_path
+from aih_builder.shards.tasks import record_path, shard_state
 from tests.builders import small_both_manifest, small_manifest
 
 T0 = 1_000_000.0
@@ -71,6 +71,19 @@ def test_a_torn_shard_is_left_to_do_and_told(halfway: Path) -> None:
     assert found.shards == {"done": 3, "torn": 1, "missing": 6}
     assert list(found.torn) == [plan.shards()[0].file]
     assert found.indexed == "stale"
+
+
+def test_a_shard_that_a_repair_takes_away_meanwhile_does_not_matter(
+    halfway: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was there when it was looked for, and its record is not when it is read."""
+    plan = load_plan(halfway)
+    states = {shard: shard_state(plan, shard) for shard in plan.shards()}
+    record_path(halfway, plan.shards()[0]).unlink()
+    monkeypatch.setattr("aih_builder.shards.progress.shard_state", lambda _, shard: states[shard])
+    found = status(halfway)
+    assert found.shards["done"] == 4
+    assert found.per_second == pytest.approx(1.0)
 
 
 def test_an_engine_that_has_made_nothing_yet_is_reckoned_like_the_others(tmp_path: Path) -> None:
