@@ -1,8 +1,10 @@
 """Files appear whole: written under a temporary name, flushed, then renamed. Also digests."""
 
 import contextlib
+import fcntl
 import hashlib
 import json
+import logging
 import os
 import re
 import secrets
@@ -14,6 +16,8 @@ from typing import Any
 import psutil
 
 from aih_builder.errors import ShardError
+
+log = logging.getLogger(__name__)
 
 # <name>.tmp-<host>-<pid>-<random>: a run deletes only temporary files of dead processes of its own host.
 _TEMPORARY = re.compile(r".+\.tmp-(?P<host>.+)-(?P<pid>\d+)-[0-9a-f]{8}$")
@@ -71,6 +75,27 @@ def read_json(path: Path) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise ShardError(f"{path}: expected a JSON object, got {type(content).__name__}.")
     return content
+
+
+@contextlib.contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Keep out whoever else on this machine would read, change and write the small files of a folder by this lock.
+
+    It is the kernel's, on the folder itself: it leaves no file, and ends with the process. Where the filesystem knows
+    no locks, it goes without, with a warning. Raises ShardError where the folder cannot be opened.
+    """
+    try:
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    except OSError as error:
+        raise ShardError(f"{folder}: cannot be opened ({error.strerror}). Expected a dataset folder.") from error
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        except OSError as error:
+            log.warning("%s: cannot be locked (%s); let no other process change it meanwhile", folder, error.strerror)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def sha256_of(path: Path) -> str:

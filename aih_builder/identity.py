@@ -1,6 +1,8 @@
 """Who a sample is: its index names engine, split and number, so a dataset can grow and no index moves."""
 
 import hashlib
+from bisect import bisect_left
+from collections.abc import Sequence
 from typing import Literal, NamedTuple, get_args
 
 from aih_builder.errors import ConfigError
@@ -33,6 +35,17 @@ def index_of(name: SampleName) -> int:
         )
     slot = ENGINE_NAMES.index(name.engine) * len(SPLITS) + SPLITS.index(name.split)
     return name.number * _SLOTS + slot
+
+
+def indices_of(engine: EngineName, split: Split, first: int, last: int) -> range:
+    """Indices of the samples first to last (exclusive) of an engine and split. Raises ConfigError as index_of does."""
+    return range(index_of(SampleName(engine, split, first)), index_of(SampleName(engine, split, last - 1)) + 1, _SLOTS)
+
+
+def within(ordered: Sequence[int], indices: range) -> list[int]:
+    """Those of some indices, which ascend, that are among the indices of a stretch of samples."""
+    some = ordered[bisect_left(ordered, indices.start) : bisect_left(ordered, indices.stop)]
+    return [index for index in some if index in indices]
 
 
 def bank_index(split: Split, number: int) -> int:

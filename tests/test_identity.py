@@ -3,7 +3,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aih_builder.errors import ConfigError
-from aih_builder.identity import ENGINE_NAMES, MAX_PER_STREAM, SPLITS, SampleName, bank_index, index_of, name_of
+from aih_builder.identity import (
+    ENGINE_NAMES,
+    MAX_PER_STREAM,
+    SPLITS,
+    SampleName,
+    bank_index,
+    index_of,
+    indices_of,
+    name_of,
+    within,
+)
 from aih_builder.rng import LIMIT
 
 NAMES = st.builds(
@@ -44,3 +54,13 @@ def test_a_banks_pictures_have_streams_that_no_sample_and_no_other_split_has() -
             name_of(index)
     with pytest.raises(ConfigError, match=f"picture number {MAX_PER_STREAM} of a bank"):
         bank_index("train", MAX_PER_STREAM)
+
+
+@given(NAMES, st.integers(1, 50), st.lists(st.integers(0, 16 * 60)))
+def test_a_stretch_of_samples_has_the_indices_of_its_names(name: SampleName, count: int, others: list[int]) -> None:
+    engine, split, number = name
+    last = min(number + count, MAX_PER_STREAM)
+    indices = indices_of(engine, split, number, last)
+    assert list(indices) == [index_of(SampleName(engine, split, k)) for k in range(number, last)]
+    ordered = sorted({indices[0] - 480 + other for other in others})
+    assert within(ordered, indices) == [index for index in ordered if index in set(indices)]

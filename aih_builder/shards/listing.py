@@ -1,4 +1,7 @@
-"""dataset.json: what a finished dataset holds. Written last; `open_dataset` reads nothing else to find the shards."""
+"""dataset.json: what a finished dataset holds. Written last; `open_dataset` reads nothing else to find the shards.
+
+Its `plan_hash` and, where there are any, its `overrides` {index: first attempt} say which dataset it is.
+"""
 
 import contextlib
 from collections import Counter
@@ -10,6 +13,7 @@ from aih_builder.files import read_json, remove, write_json
 from aih_builder.identity import SPLITS
 from aih_builder.sample import SCHEMA_VERSION
 from aih_builder.shards.format import LISTING_FILE, LISTING_FORMAT
+from aih_builder.shards.overrides import as_json
 from aih_builder.shards.plan import Plan, load_plan
 from aih_builder.shards.tasks import read_record, shard_state
 
@@ -39,6 +43,7 @@ def listing(plan: Plan) -> dict[str, Any]:
         "schema": SCHEMA_VERSION,
         "name": plan.manifest.name,
         "plan_hash": plan.plan_hash,
+        **({"overrides": as_json(plan.overrides)} if plan.overrides else {}),
         "seed": plan.manifest.seed,
         "renderer": plan.renderer,
         "image_size_px": plan.manifest.image_size_px,

@@ -1,13 +1,13 @@
 """A plan fixes, once, all that a dataset depends on. Tasks only read it.
 
 DIR/manifest.yaml (resolved), DIR/cache/ (hand arrays, textures, a rendered bank), DIR/plan.json (last: its presence
-says the plan is whole).
+says the plan is whole). DIR/overrides.json, where some samples are not the first ones that their index gives.
 """
 
 import hashlib
 import json
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,9 +17,10 @@ from aih_builder.config import Manifest, dump_manifest, load_manifest
 from aih_builder.errors import ConfigError, ShardError
 from aih_builder.files import read_json, remove, remove_stale, sha256_of, write_json, write_whole
 from aih_builder.hands.arrays import load_hand_arrays, open_hand
-from aih_builder.identity import SPLITS, EngineName, SampleName, Split, index_of, name_of
+from aih_builder.identity import SPLITS, EngineName, Split, indices_of, name_of, within
 from aih_builder.sample import SCHEMA_VERSION
 from aih_builder.shards.format import LISTING_FILE
+from aih_builder.shards.overrides import OVERRIDES_FILE, as_json, read_overrides
 from aih_builder.shards.plan_pools import (
     bank_record,
     check_bank,
@@ -67,7 +68,14 @@ class Shard(NamedTuple):
     @property
     def indices(self) -> list[int]:
         """Indices of its samples."""
-        return [index_of(SampleName(self.engine, self.split, k)) for k in range(self.first, self.last)]
+        return list(indices_of(self.engine, self.split, self.first, self.last))
+
+    def first_attempts(self, overrides: Mapping[int, int]) -> dict[int, int]:
+        """What overrides, which ascend, say about its samples."""
+        if not overrides:
+            return {}
+        indices = indices_of(self.engine, self.split, self.first, self.last)
+        return {index: overrides[index] for index in within(list(overrides), indices)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +90,7 @@ class Plan:
     stated: dict[str, Any]  # of the sources, as state_sources gives it
     digests: dict[str, Any]  # of the cache folder, as digests_of gives them
     bank: dict[str, Any] | None  # as bank_record gives it
+    overrides: Mapping[int, int]  # first attempts by index, ascending, of samples that are not drawn from 1 on
 
     @property
     def cache(self) -> Path:
@@ -106,9 +115,30 @@ class Plan:
         """The licences of all sources, each once."""
         return sorted({licence for source in self.sources.values() for licence in source["licences"]})
 
+    @property
+    def identity(self) -> str:
+        """What a dataset is: the plan's hash and, where there are any, the overrides. Equal where all samples are."""
+        if not self.overrides:
+            return self.plan_hash
+        text = json.dumps([self.plan_hash, as_json(self.overrides)], separators=(",", ":"))
+        return hashlib.sha256(text.encode()).hexdigest()
+
     def shards(self) -> list[Shard]:
         """All shards, in the order in which `--shards A:B` counts them."""
         return list(shards_of(self.manifest))
+
+    def strangers(self, indices: Iterable[int]) -> list[int]:
+        """Those of some indices that no sample of the plan has."""
+        counts = self.manifest.streams.counts()
+
+        def known(index: int) -> bool:
+            try:
+                engine, split, number = name_of(index)
+            except ConfigError:
+                return False
+            return engine in counts and number < counts[engine].of(split)
+
+        return [index for index in indices if not known(index)]
 
     def shard_of(self, index: int) -> Shard:
         """The shard that holds a sample. Raises ConfigError where none does."""
@@ -181,7 +211,8 @@ def make_plan(manifest: Manifest, folder: Path) -> Plan:
 
 def load_plan(folder: Path) -> Plan:
     """The plan of a folder. Raises ConfigError where there is none, where it is damaged or does not belong to the
-    manifest.yaml beside it, or where another version made it.
+    manifest.yaml beside it, where another version made it or overrides.json names samples that it has not; ShardError
+    where overrides.json is damaged.
     """
     if not (folder / "plan.json").is_file():
         raise ConfigError(f"{folder}: holds no plan.json. Expected a folder made by `aih generate` or `aih plan`.")
@@ -208,7 +239,15 @@ def load_plan(folder: Path) -> Plan:
             "Put the old files back, or generate into a new folder."
         )
     planned = {key: content.get(key) for key in ("hand", "textures", "poses")}
-    return Plan(folder, manifest, content["plan_hash"], renderer, backgrounds, stated, planned, bank)
+    overrides = read_overrides(folder)
+    plan = Plan(folder, manifest, content["plan_hash"], renderer, backgrounds, stated, planned, bank, overrides)
+    if strangers := plan.strangers(overrides):
+        raise ConfigError(
+            f"{folder / OVERRIDES_FILE}: names {len(strangers)} samples that the plan does not hold (index "
+            f"{', '.join(map(str, strangers[:5]))}). It belongs to another or a larger dataset: take them out, or "
+            "delete it."
+        )
+    return plan
 
 
 def digests_of(cache: Path) -> dict[str, Any]:
@@ -322,8 +361,8 @@ def _flat(content: dict[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def _hash(manifest: Manifest, content: dict[str, Any]) -> str:
-    """Names the dataset: manifest without counts and paths (the digests of what lies there stand for them), and
-    pools with their licences.
+    """Names the plan, and with overrides.json the dataset: manifest without counts and paths (the digests of what lies
+    there stand for them), and pools with their licences.
     """
     identity = _identity(manifest)
     identity["pools"]["textures"].pop("path")

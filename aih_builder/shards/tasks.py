@@ -17,6 +17,7 @@ from aih_builder.files import read_json, write_json, write_whole
 from aih_builder.identity import EngineName, Split, name_of
 from aih_builder.parallel.number import worker_number
 from aih_builder.sample import Sample
+from aih_builder.shards.overrides import OVERRIDES_FILE, as_json, first_attempts_of, read_overrides
 from aih_builder.shards.plan import Plan, Shard, load_plan
 from aih_builder.shards.plan_pools import require_planned_bank
 from aih_builder.shards.plan_poses import require_planned_poses
@@ -91,7 +92,8 @@ def _renderer(plan: Plan) -> Renderer:
 
 def make_sample(plan: Plan, index: int) -> Sample:
     """One sample of a plan, made alone."""
-    return engine_for(plan, name_of(index).engine).make(index, Tally())
+    first_attempt = plan.overrides.get(index, 1)
+    return engine_for(plan, name_of(index).engine).make(index, Tally(), first_attempt=first_attempt)
 
 
 def probe_acceptance(plan: Plan, shards: Sequence[Shard]) -> float:
@@ -153,13 +155,15 @@ def make_shard(folder: Path, shard: Shard) -> Made:
     if shard_state(plan, shard).state == "done":
         return Made(read_record(folder, shard), fresh=False)
     engine, tally = engine_for(plan, shard.engine), Tally()
-    writer = ShardWriter(head_of(plan, shard))
+    writer, first_attempts = ShardWriter(head_of(plan, shard)), shard.first_attempts(plan.overrides)
     for index in shard.indices:
-        sample = engine.make(index, tally)
+        sample = engine.make(index, tally, first_attempt=first_attempts.get(index, 1))
         with tally.stage("encode"):
             writer.add(sample)
     with tally.stage("write"):
         data = writer.to_bytes()
+        if shard.first_attempts(read_overrides(folder)) != first_attempts:  # changed meanwhile: these are the old ones
+            return make_shard(folder, shard)
         if shard_state(plan, shard).state == "done":
             return Made(read_record(folder, shard), fresh=False)
         write_whole(folder / shard.file, data)
@@ -176,6 +180,8 @@ def make_shard(folder: Path, shard: Shard) -> Made:
         "peak_rss_mib": _peak_rss_mib(),
         "versions": library_versions(),
     }
+    if first_attempts:
+        record["first_attempts"] = as_json(first_attempts)
     write_json(record_path(folder, shard), record)
     return Made(record, fresh=True)
 
@@ -198,6 +204,10 @@ def read_record(folder: Path, shard: Shard) -> dict[str, Any]:
     record = read_json(path)
     bad = [key for key, kind in _RECORD.items() if not isinstance(record.get(key), kind)]
     bad = bad or [key for key, kind in _COUNTED.items() if not all(isinstance(v, kind) for v in record[key].values())]
+    try:
+        first_attempts_of(record.get("first_attempts", {}))
+    except ValueError:
+        bad = [*bad, "first_attempts"]
     if bad:
         raise ShardError(f"{path}: damaged, {bad[0]} is {record.get(bad[0])!r}.")
     return record
@@ -227,6 +237,12 @@ def shard_state(plan: Plan, shard: Shard) -> ShardState:
     for key, value in expected.items():
         if record[key] != value:
             return ShardState("torn", f"its record says {key} {record[key]}, expected {value}")
+    made, wanted = record.get("first_attempts", {}), as_json(shard.first_attempts(plan.overrides))
+    if made != wanted:
+        index = min(int(i) for i in made.keys() | wanted.keys() if made.get(i) != wanted.get(i))
+        before, now = (told.get(str(index), 1) for told in (made, wanted))
+        reason = f"sample {index} was made from attempt {before} on, {OVERRIDES_FILE} asks for {now} on"
+        return ShardState("torn", reason)
     return ShardState("done", "")
 
 

@@ -223,6 +223,8 @@ def _against_plan(sample: Sample, plan: Plan, shard: Shard) -> Iterator[str]:
     for key, value in expected.items():
         if (found := getattr(sample, key)) != value:
             yield f"{key} is {found}, expected {value}"
+    if sample.attempt < (first := plan.overrides.get(sample.index, 1)):
+        yield f"attempt is {sample.attempt}, overrides.json asks for {first} or a later one"
     size = (plan.manifest.image_size_px,) * 2
     if (found := sample.image_rgb.shape[:2]) != size:
         yield f"the image has {found} pixels, expected {size}"
