@@ -26,7 +26,7 @@ class Checkpoint:
     networks: dict[str, dict[str, Any]]
     optimisers: dict[str, dict[str, Any]]
     random: list[dict[str, Any]]  # of each process
-    data: dict[str, Any]  # plan hash, schema and count of the dataset
+    data: dict[str, Any]  # the dataset's identity, schema, count and flagged samples
     history: dict[str, list[float]] = field(default_factory=dict)  # by name; "step" and the losses
     notes: list[str] = field(default_factory=list)
 

@@ -48,6 +48,8 @@ class AihDataset:
     sample: a sample each, whole, neither cropped nor augmented: the record's fields by name, numbers as arrays, texts
     as they are; optional ones if all samples of these engines hold them.
 
+    Samples that were flagged bad when it was opened are not among them; `samples.left_out` names these.
+
     [i] gives item i as it is, [Key(i, n)] its n-th augmentation. Pickles without open files; a process opens its own.
     """
 
@@ -60,9 +62,10 @@ class AihDataset:
         self.samples: Dataset = open_dataset(path, split=split)
         self.items: list[Item] = _items(self.samples, module, engines)
         if not self.items:
+            flagged = f" ({len(self.samples.left_out)} flagged ones are left out)" if self.samples.left_out else ""
             raise ConfigError(
                 f"{path}: split {split or 'any'} holds no sample that {module} can take, of engine "
-                f"{' or '.join(engines)}. Generate some, or name another split."
+                f"{' or '.join(engines)}{flagged}. Generate some, or name another split."
             )
         self.module: ViewName = module
         self.fields = _common_fields(self.samples, engines) if module == "sample" else ()
@@ -115,7 +118,7 @@ def _items(samples: Dataset, module: ViewName, engines: tuple[str, ...]) -> list
     at = 0
     for shard, arrays in zip(samples.shards, samples.small_arrays(), strict=True):
         count = shard["samples"]
-        if shard["engine"] in engines:
+        if count and shard["engine"] in engines:
             if module in ("hasm", "sample"):
                 found += [(at + i, -1) for i in range(count)]
             else:
@@ -132,7 +135,8 @@ def _items(samples: Dataset, module: ViewName, engines: tuple[str, ...]) -> list
 def _common_fields(samples: Dataset, engines: tuple[str, ...]) -> tuple[str, ...]:
     """Fields that all samples hold, so that a batch of any of them has all; those of one shard hold the same."""
     starts = accumulate((shard["samples"] for shard in samples.shards), initial=0)
-    firsts = [start for start, shard in zip(starts, samples.shards, strict=False) if shard["engine"] in engines]
+    some = [shard["samples"] > 0 and shard["engine"] in engines for shard in samples.shards]
+    firsts = [start for start, wanted in zip(starts, some, strict=False) if wanted]
     missing = {name for sample in map(samples.__getitem__, firsts) for name in SPECS if getattr(sample, name) is None}
     return tuple(name for name in SPECS if name not in missing)
 

@@ -100,6 +100,8 @@ def evaluate_samples(
         pictures={n: np.stack(x) for n, x in errors.items()},
     )
     notes = [f"HASM found {absent[1]} of {absent[0]} hands that are not there."] if absent[0] else []
+    if samples.left_out:
+        notes.append(f"{len(samples.left_out)} flagged samples are left out.")
     return hands, shown, notes
 
 

@@ -122,9 +122,10 @@ def _require_occlusion(data: Path, least: float) -> None:
     """So that a study that can say nothing ends before its training, not after."""
     rates = [arrays["occlusion_rate"] for arrays in open_dataset(data, split="test").small_arrays()]
     if least and not any((rate > least).any() for rate in rates):
+        most = max((float(rate.max(initial=0)) for rate in rates), default=0.0)
         raise ConfigError(
             f"least_occlusion: {least}, but no hand of the test samples is hidden by more than that (at most "
-            f"{max(float(rate.max()) for rate in rates):.2f}). Lower it, or ask for more occlusion in the manifest."
+            f"{most:.2f}). Lower it, or ask for more occlusion in the manifest."
         )
 
 

@@ -60,9 +60,12 @@ def train(training: Training, out: Path, *, progress: Progress = _silent) -> Che
     validation = _validation(training)
     torch.manual_seed(training.seed + accelerator.process_index)  # but drop different paths
     about = {
-        "plan_hash": load_plan(training.data.path).plan_hash, "schema": SCHEMA_VERSION, "items": len(data),
+        "plan_hash": load_plan(training.data.path).identity, "schema": SCHEMA_VERSION, "items": len(data),
         "processes": accelerator.num_processes,
     }  # fmt: skip
+    if left_out := data.samples.left_out:
+        log.info("%s: %d flagged samples are left out", training.data.path, len(left_out))
+        about["left_out"] = left_out
     about |= pose_statistics(data) if training.module == "shpe" else {}
     checkpoint = _resume(task, training, out, about)
     task.prepare()
@@ -139,7 +142,7 @@ _FREE = {"steps", "device", "threads", "workers", "log_every", "pictures_every",
 # What a run was trained on, and what that is called.
 _ABOUT = {
     "plan_hash": "dataset", "schema": "dataset's schema", "items": "number of items",
-    "processes": "number of processes",
+    "processes": "number of processes", "left_out": "flagged samples",
 }  # fmt: skip
 
 
@@ -150,7 +153,7 @@ def _changed(found: Checkpoint, now: Training, about: dict[str, Any]) -> list[st
     changed = [key for key in other if key not in _FREE and one.get(key) != other[key]]
     if before.steps != now.steps and now.optimiser.schedule != "constant":
         changed.append("steps, on which the learning rate hangs,")
-    return changed + [name for key, name in _ABOUT.items() if found.data.get(key, 1) != about[key]]
+    return changed + [name for key, name in _ABOUT.items() if found.data.get(key, 1) != about.get(key, 1)]
 
 
 def _checkpoint(task: Task, done: int, about: dict[str, Any], before: Checkpoint) -> Checkpoint:

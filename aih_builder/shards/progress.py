@@ -9,6 +9,7 @@ from aih_builder.errors import AihError, ShardError
 from aih_builder.files import read_json
 from aih_builder.shards.format import LISTING_FILE
 from aih_builder.shards.listing import listing
+from aih_builder.shards.marking import flagged_indices
 from aih_builder.shards.plan import Plan, Shard, load_plan
 from aih_builder.shards.tasks import ShardState, read_record, shard_state
 
@@ -26,6 +27,7 @@ class Status(NamedTuple):
     per_second: float | None  # samples, of all workers together, lately; None where fewer than two shards tell
     workers: float | None  # how many were at work on average
     seconds_left: float | None  # at that rate
+    flagged: int  # samples that readers leave out, and `aih repair --flagged` makes again
 
 
 class _Made(NamedTuple):
@@ -35,7 +37,8 @@ class _Made(NamedTuple):
 
 
 def status(folder: Path) -> Status:
-    """How far a dataset folder is. Raises ConfigError or ShardError where it holds no readable plan."""
+    """How far a dataset folder is. Raises ConfigError or ShardError where it holds no readable plan
+    or flags.json is damaged."""
     plan = load_plan(folder)
     states = {shard: shard_state(plan, shard) for shard in plan.shards()}
     samples: Counter[str] = Counter()
@@ -53,6 +56,7 @@ def status(folder: Path) -> Status:
         per_second,
         workers,
         _seconds_left(made, states, workers),
+        len(flagged_indices(plan)),
     )
 
 

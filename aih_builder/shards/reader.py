@@ -15,8 +15,9 @@ import numpy as np
 
 from aih_builder.errors import AihError, ConfigError, ShardError
 from aih_builder.files import read_json
-from aih_builder.identity import ENGINE_NAMES, SPLITS, EngineName, Split
+from aih_builder.identity import ENGINE_NAMES, SPLITS, EngineName, Split, indices_of, within
 from aih_builder.sample import SCHEMA_VERSION, SPECS, Array, Sample
+from aih_builder.shards.flags import read_flags, standing
 from aih_builder.shards.format import (
     FORMAT,
     LISTING_FILE,
@@ -25,6 +26,7 @@ from aih_builder.shards.format import (
     decode_parts,
     parts_for,
 )
+from aih_builder.shards.overrides import first_attempts_of
 from aih_builder.tables import DAMAGE, column_table, field_value, map_file, read_attributes, table
 
 MAX_OPEN = 256  # files that a dataset keeps open; many systems allow a process 1024
@@ -135,10 +137,30 @@ def require_schema(found: Any, where: Path) -> None:
 
 
 class Dataset(Sequence[Sample]):
-    """A finished dataset folder as a sequence of samples, in the order of dataset.json. Pickles without its files."""
+    """A finished dataset folder as a sequence of samples, in the order of dataset.json. Pickles without its files.
 
-    def __init__(self, folder: Path, shards: list[dict[str, Any]]) -> None:
+    `left_out` are the indices of flagged samples, ascending, that are in its shards but not in the sequence, as they
+    were when it was opened; `shards` are the entries of dataset.json, each with as many `samples` as the sequence has.
+    """
+
+    def __init__(self, folder: Path, shards: list[dict[str, Any]], flagged: Sequence[int] = ()) -> None:
+        """flagged, ascending, are the indices to leave out; others than those of the shards do not matter."""
         self.folder = folder
+        self._stored = [shard["samples"] for shard in shards]
+        self._kept: dict[int, Array] = {}  # positions of the samples of a shard, where some are left out
+        self.left_out: list[int] = []
+        if flagged:
+            for number, shard in enumerate(shards):
+                last = shard["first"] + shard["samples"]
+                indices = indices_of(shard["engine"], shard["split"], shard["first"], last)
+                if out := within(flagged, indices):
+                    self.left_out += out
+                    self._kept[number] = np.delete(np.arange(len(indices)), [indices.index(i) for i in out])
+            self.left_out.sort()
+            shards = [
+                shard | {"samples": len(self._kept[number])} if number in self._kept else shard
+                for number, shard in enumerate(shards)
+            ]
         self.shards = shards
         self._ends = list(accumulate(shard["samples"] for shard in shards))
         self._readers: dict[int, ShardReader] = {}
@@ -160,12 +182,16 @@ class Dataset(Sequence[Sample]):
         if not 0 <= i < len(self):
             raise IndexError(f"sample {index} of a dataset of {len(self)}")
         shard = bisect_right(self._ends, i)
-        return self._reader(shard).sample(i - (self._ends[shard - 1] if shard else 0))
+        i -= self._ends[shard - 1] if shard else 0
+        return self._reader(shard).sample(int(self._kept[shard][i]) if shard in self._kept else i)
 
     def small_arrays(self) -> Iterator[dict[str, Array]]:
         """Shard by shard, the fields without pixels of its samples, by name, each (S, ...), to read only."""
         for shard in range(len(self.shards)):
-            yield self._reader(shard).plain
+            plain = self._reader(shard).plain
+            if shard in self._kept:
+                plain = {name: values[self._kept[shard]] for name, values in plain.items()}
+            yield plain
 
     def _reader(self, shard: int) -> ShardReader:
         if self._pid != os.getpid():
@@ -173,9 +199,9 @@ class Dataset(Sequence[Sample]):
         if shard not in self._readers:
             entry = self.shards[shard]
             reader = ShardReader(self.folder / entry["file"])
-            if len(reader) != entry["samples"]:
+            if len(reader) != self._stored[shard]:
                 raise ShardError(
-                    f"{reader.path}: holds {len(reader)} samples, {LISTING_FILE} says {entry['samples']}. "
+                    f"{reader.path}: holds {len(reader)} samples, {LISTING_FILE} says {self._stored[shard]}. "
                     "Run `aih validate` on the dataset."
                 )
             self._readers[shard] = reader
@@ -189,11 +215,14 @@ class Dataset(Sequence[Sample]):
         return {**self.__dict__, "_readers": {}, "_open": OrderedDict()}
 
 
-def open_dataset(path: str | os.PathLike[str], split: Split | None = None, engine: EngineName | None = None) -> Dataset:
+def open_dataset(
+    path: str | os.PathLike[str], split: Split | None = None, engine: EngineName | None = None, *, flagged: bool = False
+) -> Dataset:
     """A dataset folder (it holds dataset.json) as a sequence: len(ds), ds[i] -> Sample.
 
-    `split` and `engine` keep the samples of one. Raises ConfigError where the folder is no finished dataset or there is
-    no such split or engine, ShardError where dataset.json is damaged or of another version.
+    `split` and `engine` keep the samples of one. Samples that are flagged bad are left out unless `flagged`. Raises
+    ConfigError where the folder is no finished dataset or there is no such split or engine, ShardError where
+    dataset.json is damaged or of another version, or flags.json is damaged.
     """
     folder, listed = Path(path), Path(path) / LISTING_FILE
     if split is not None and split not in SPLITS:
@@ -209,11 +238,24 @@ def open_dataset(path: str | os.PathLike[str], split: Split | None = None, engin
         raise ShardError(f"{listed}: not of this package (no format '{LISTING_FORMAT}').")
     require_schema(content.get("schema"), listed)
     shards = content.get("shards")
-    kinds = {"file": str, "engine": str, "split": str, "samples": int}
+    kinds = {"file": str, "engine": str, "split": str, "first": int, "samples": int}
     if not isinstance(shards, list) or not all(
         isinstance(shard, dict) and all(isinstance(shard.get(key), kind) for key, kind in kinds.items())
         for shard in shards
     ):
         raise ShardError(f"{listed}: damaged, its list of shards is not readable. Run `aih generate` or `aih index`.")
     kept = [s for s in shards if split in (None, s["split"]) and engine in (None, s["engine"])]
-    return Dataset(folder, kept)
+    return Dataset(folder, kept, [] if flagged else _flagged(folder, content))
+
+
+def _flagged(folder: Path, listed: dict[str, Any]) -> list[int]:
+    """Flagged indices, ascending, without samples that the dataset holds from a later attempt than the flagged one."""
+    flags = read_flags(folder)
+    if not flags:
+        return []
+    try:
+        return standing(flags, first_attempts_of(listed.get("overrides", {})))
+    except ValueError as error:
+        raise ShardError(
+            f"{folder / LISTING_FILE}: damaged, its overrides: {error}. Run `aih generate` or `aih index`."
+        ) from error

@@ -2,6 +2,7 @@
 
 import base64
 import json
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,7 @@ from aih_builder.hdr.study_settings import Evaluation, SamplesTest
 from aih_builder.hdr.verdict import floors, verdict
 from aih_builder.imaging import ImageU8, decode_image, read_image
 from aih_builder.sample import Sample
+from aih_builder.shards.marking import flag_samples
 from aih_builder.shards.reader import Dataset, open_dataset
 from tests.hdr_models import write_models
 
@@ -129,6 +131,19 @@ def test_hidden_pixels_only_count_where_there_are_enough(both_dataset: Path, mod
         hidden = int((sample.amodal_mask[side] & ~sample.visible_mask[side]).sum())
         assert np.isfinite(hands.iou[row, 2]) == (hidden >= 16)
         assert hands.occlusion[row] == pytest.approx(float(sample.occlusion_rate[side]))
+
+
+def test_flagged_samples_are_not_evaluated_and_the_notes_say_so(
+    both_dataset: Path, models: Path, tmp_path: Path
+) -> None:
+    whole = open_dataset(both_dataset)
+    folder = Path(shutil.copytree(both_dataset, tmp_path / "copy"))
+    flag_samples(folder, dict.fromkeys((0, 16, 48, 3), "dark"))  # 0 and 16 are all of the first shard
+    samples = open_dataset(folder)
+    hands, _, notes = evaluate_samples(Oracle(samples, models), samples)  # pyright: ignore[reportArgumentType]
+    assert {samples[place].index for place in hands.sample.tolist()} <= {s.index for s in whole} - {0, 16, 48, 3}
+    assert notes[-1] == "4 flagged samples are left out."
+    assert not any("flagged" in n for n in evaluate_samples(Oracle(whole, models), whole)[2])  # pyright: ignore
 
 
 def test_a_limit_takes_evenly_spaced_samples_and_examples_are_spread(both_dataset: Path, models: Path) -> None:

@@ -1,3 +1,4 @@
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,6 +15,9 @@ from aih_builder.hdr.checkpoint import LAST, load
 from aih_builder.hdr.optimisers import rate_at
 from aih_builder.hdr.settings import MODULES, Training, load_training
 from aih_builder.hdr.train import train
+from aih_builder.shards.flags import remove_flags
+from aih_builder.shards.marking import flag_samples
+from aih_builder.shards.repair import repair
 from tests.hdr.training_runs import small_training
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -196,3 +200,26 @@ def test_two_processes_train_one_network_and_go_on_as_two_only(both_dataset: Pat
     run = subprocess.run([*launch, *command], cwd=ROOT, capture_output=True, text=True, check=False)
     assert run.returncode == 0, run.stderr[-3000:]
     assert load(tmp_path / "out").history["step"] == [1, 2, 3, 4, 5, 6]
+
+
+def test_a_run_leaves_flagged_samples_out_says_so_and_goes_on_only_with_the_same_samples(
+    both_dataset: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder, out = Path(shutil.copytree(both_dataset, tmp_path / "copy")), tmp_path / "out"
+    training = small_training("hasm", folder, steps=2)
+    flag_samples(folder, {48: "dark"})
+    with caplog.at_level("INFO"):
+        train(training, out)
+    assert f"{folder}: 1 flagged samples are left out" in caplog.messages
+    assert (load(out).data["items"], load(out).data["left_out"]) == (9, [48])
+    train(training, out)
+    flag_samples(folder, {3: "dark"})
+    remove_flags(folder, [48])
+    with pytest.raises(ConfigError, match="its flagged samples differed"):
+        train(training, out)
+    flag_samples(folder, {48: "dark"})
+    remove_flags(folder, [3])
+    train(training, out)
+    repair(folder, flagged=True)
+    with pytest.raises(ConfigError, match="its dataset, number of items, flagged samples differed"):
+        train(training, out)
