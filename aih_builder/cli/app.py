@@ -16,6 +16,7 @@ from aih_builder.cli import (
     checkup,
     datasets,
     end_interrupted,
+    flagging,
     hands,
     planning,
     poses,
@@ -69,6 +70,7 @@ app = typer.Typer(
 )
 planning.register(app)
 datasets.register(app)
+flagging.register(app)
 statistics.register(app)
 training.register(app)
 prediction.register(app)

@@ -99,6 +99,7 @@ def status(folder: Folder, as_json: Json = False) -> None:
         "shards": found.shards,
         "samples": found.samples,
         "torn": found.torn,
+        "flagged": found.flagged,
         "indexed": found.indexed,
         "samples_per_second": None if found.per_second is None else round(found.per_second, 1),
         "workers": None if found.workers is None else round(found.workers, 1),
@@ -135,6 +136,14 @@ def validate(
 def repair(
     folder: Folder,
     jobs: Jobs = 1,
+    flagged: Annotated[
+        bool,
+        typer.Option(
+            "--flagged",
+            help="Make the samples that `aih flag` marked anew, from a later attempt, and take their flags away; all "
+            "else is neither checked nor touched.",
+        ),
+    ] = False,
     engine: EngineOption = "local",
     scheduler: Scheduler = None,
     cluster: ClusterFile = None,
@@ -142,8 +151,8 @@ def repair(
 ) -> None:
     """Check as `validate` does, and make bad shards again, those alone. Exit code 1 where anything stays wrong."""
     with workers(jobs, engine, scheduler, cluster) as pool, bar("shards, samples") as show:
-        done = mend(folder, jobs=pool, on_checked=show, on_progress=lambda p: show(p.done, p.total))
-    answer = {
+        done = mend(folder, jobs=pool, flagged=flagged, on_checked=show, on_progress=lambda p: show(p.done, p.total))
+    answer: dict[str, Any] = {
         "folder": str(folder),
         "shards_checked": done.checked,
         "shards_remade": done.remade,
@@ -151,6 +160,8 @@ def repair(
         "left": [str(problem) for problem in done.left],
         "finished": done.finished,
     }
+    if flagged:
+        answer["samples_made_anew"] = {str(index): sample._asdict() for index, sample in done.mended.items()}
     say(answer, as_json)
     if done.left:
         raise typer.Exit(1)
@@ -187,13 +198,15 @@ def sheet(
 
 def info(folder: Folder, as_json: Json = False) -> None:
     """What a dataset holds: counts and bytes; by engine also rejections, occlusion and time by stage."""
-    dataset = open_dataset(folder)
+    left_out = len(open_dataset(folder).left_out)
     made = load_plan(folder)
     held = listing(made)
-    samples = len(dataset)
+    samples = held["samples"]
     answer = {
         "name": held["name"],
         "samples": samples,
+        "flagged": left_out,
+        "made_anew": len(made.overrides),
         "counts": held["counts"],
         "shards": len(held["shards"]),
         "kib_per_sample": round(held["bytes"] / 1024 / max(samples, 1), 1),
