@@ -11,6 +11,8 @@ from aih_builder.imaging import ImageU8, to_u8
 from aih_builder.sample import Mask
 
 HAND_COLOURS = ((255, 140, 60), (80, 160, 255))  # right, left
+BOTH_COLOUR, MISSED_COLOUR, INVENTED_COLOUR = (70, 200, 90), (255, 60, 60), (70, 120, 255)  # of draw_comparison
+_WHITE = (255, 255, 255)
 FINGER_COLOURS = {
     "thumb": (255, 80, 80),
     "index": (255, 210, 60),
@@ -31,8 +33,7 @@ def draw_masks(image: ImageU8, amodal: Mask, visible: Mask, zoom: int = 1) -> Im
     """An image (H, W, 3) in dim grey, magnified, with what is visible of each hand (2, H, W) filled, what is hidden
     hatched, and the whole outlined.
     """
-    grey = 0.6 * (magnified(image, zoom).astype(np.float64) @ np.array([0.299, 0.587, 0.114]))
-    canvas = np.repeat(grey[..., None], 3, axis=2)
+    canvas = _dim_grey(magnified(image, zoom))
     whole, seen = [magnified(mask, zoom) for mask in amodal], [magnified(mask, zoom) for mask in visible]
     for hand, colour in enumerate(HAND_COLOURS):
         canvas[seen[hand]] = 0.5 * canvas[seen[hand]] + 0.5 * np.array(colour)
@@ -41,8 +42,50 @@ def draw_masks(image: ImageU8, amodal: Mask, visible: Mask, zoom: int = 1) -> Im
         canvas[hidden & hatch(hidden.shape[0], hidden.shape[1], 1 - 2 * hand)] = colour
     tile = to_u8(canvas)
     for hand, colour in enumerate(HAND_COLOURS):
-        outlines, _ = cv2.findContours(whole[hand].astype(np.uint8), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
-        cv2.drawContours(tile, outlines, -1, colour, 1)
+        _outline(tile, whole[hand], colour)
+    return tile
+
+
+def draw_comparison(image: ImageU8, true: Mask, found: Mask, hand: int, zoom: int = 1) -> ImageU8:
+    """An image (H, W, 3) in dim grey, magnified, with one hand's true and found masks, each (2, H, W), over it.
+
+    Green: in both; red: missed; blue: invented. The true mask is outlined in white.
+    """
+    canvas = _dim_grey(magnified(image, zoom))
+    truth, guess = magnified(true[hand], zoom), magnified(found[hand], zoom)
+    for where, colour, share in (
+        (truth & guess, BOTH_COLOUR, 0.45),
+        (truth & ~guess, MISSED_COLOUR, 0.8),
+        (guess & ~truth, INVENTED_COLOUR, 0.8),
+    ):
+        canvas[where] = (1 - share) * canvas[where] + share * np.array(colour)
+    tile = to_u8(canvas)
+    _outline(tile, truth, _WHITE)
+    return tile
+
+
+def draw_two_skeletons(
+    image: ImageU8,
+    true_px: NDArray[np.floating],
+    found_px: NDArray[np.floating],
+    true_known: Mask,
+    found_known: Mask,
+    zoom: int = 1,
+) -> ImageU8:
+    """An image (H, W, 3) in dim grey, magnified, with one hand's true joints (21, 2) in green and the found ones in
+    white over it; a thin red line joins each found joint to the true one.
+
+    Positions are x, y in pixels of the image before it was magnified. Only what is known, each (21,), is drawn.
+    """
+    tile = to_u8(_dim_grey(magnified(image, zoom)))
+    true, found = _spots(true_px, zoom), _spots(found_px, zoom)
+    for spots, known, colour in ((true, true_known, BOTH_COLOUR), (found, found_known, _WHITE)):
+        _draw_bones(tile, spots, known, [colour] * len(spots))
+    for joint in np.flatnonzero(true_known & found_known).tolist():
+        cv2.line(tile, true[joint], found[joint], MISSED_COLOUR, 1, cv2.LINE_AA, _SHIFT)
+    for spots, known, colour in ((true, true_known, BOTH_COLOUR), (found, found_known, _WHITE)):
+        for joint in np.flatnonzero(known).tolist():
+            _draw_joint(tile, spots[joint], colour, judged=False, seen=False)
     return tile
 
 
@@ -53,10 +96,34 @@ def draw_skeleton(
 
     Visible joints are filled, hidden ones hollow; small where that is unknown (seen None). Only what is known is drawn.
     """
+    spots, colours = _spots(joints_px, zoom), _joint_colours(HAND_COLOURS[hand])
+    _draw_bones(tile, spots, known, colours)
+    for joint in np.flatnonzero(known).tolist():
+        _draw_joint(tile, spots[joint], colours[joint], seen is not None, seen is not None and bool(seen[joint]))
+
+
+def _dim_grey(image: ImageU8) -> NDArray[np.float64]:
+    grey = 0.6 * (image.astype(np.float64) @ np.array([0.299, 0.587, 0.114]))
+    return np.repeat(grey[..., None], 3, axis=2)
+
+
+def _outline(tile: ImageU8, mask: Mask, colour: tuple[int, int, int]) -> None:
+    outlines, _ = cv2.findContours(mask.astype(np.uint8), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
+    cv2.drawContours(tile, outlines, -1, colour, 1)
+
+
+def _spots(joints_px: NDArray[np.floating], zoom: int) -> list[list[int]]:
+    """Positions as OpenCV takes them, on the magnified image."""
     # The centre of pixel 0 lies in the middle of its magnified square. Far points would overflow OpenCV's integers.
     points_px = np.clip((joints_px + 0.5) * zoom - 0.5, -1e5, 1e5)
-    spots = np.rint(points_px * 2**_SHIFT).astype(int).tolist()
-    colours = [HAND_COLOURS[hand], *(FINGER_COLOURS[name.rstrip("1234")] for name in KEYPOINT_NAMES[1:])]
+    return np.rint(points_px * 2**_SHIFT).astype(int).tolist()
+
+
+def _joint_colours(wrist: tuple[int, int, int]) -> list[tuple[int, int, int]]:
+    return [wrist, *(FINGER_COLOURS[name.rstrip("1234")] for name in KEYPOINT_NAMES[1:])]
+
+
+def _draw_bones(tile: ImageU8, spots: list[list[int]], known: Mask, colours: list[tuple[int, int, int]]) -> None:
     bones = [
         (joint, parent)
         for joint, parent in enumerate(KEYPOINT_PARENTS.tolist())
@@ -66,8 +133,6 @@ def draw_skeleton(
         cv2.line(tile, spots[parent], spots[joint], (0, 0, 0), 2, cv2.LINE_AA, _SHIFT)
     for joint, parent in bones:
         cv2.line(tile, spots[parent], spots[joint], colours[joint], 1, cv2.LINE_AA, _SHIFT)
-    for joint in np.flatnonzero(known).tolist():
-        _draw_joint(tile, spots[joint], colours[joint], seen is not None, seen is not None and bool(seen[joint]))
 
 
 def _draw_joint(tile: ImageU8, spot: list[int], colour: tuple[int, int, int], judged: bool, seen: bool) -> None:

@@ -55,7 +55,7 @@ def evaluate_samples(
     Only hands count that are there, whose target is known and that the frame hardly cuts. HASM looks around the box of
     both hands' true masks: its crop in the paper is of true boxes, too. Raises ConfigError where no hand is left.
     """
-    chosen = _chosen(samples, limit)
+    chosen = evenly_spaced(samples, limit)
     rows: dict[str, list[Any]] = {name: [] for name in ("sample", "side", "occlusion", "iou", "true_mm", "true_px")}
     found: dict[str, list[FloatArray]] = {name: [] for name in (*variants, TRUE_PICTURE)}
     found_px: dict[str, list[FloatArray]] = {name: [] for name in found}
@@ -107,7 +107,7 @@ def evaluate_samples(
 
 def time_per_image(pipeline: HdrPipeline, samples: Dataset) -> Mapping[Stage, float]:
     """Milliseconds per image by stage, of all of HDR with boxes, over up to four batches, after one to warm up."""
-    chosen = [samples[i] for i in _chosen(samples, 4 * pipeline.batch)]
+    chosen = [samples[i] for i in evenly_spaced(samples, 4 * pipeline.batch)]
     images, boxes = [sample.image_rgb for sample in chosen], [_box(sample) for sample in chosen]
     pipeline(images[: pipeline.batch], boxes[: pipeline.batch])
     pipeline.forget_times()
@@ -121,7 +121,8 @@ def _box(sample: Sample) -> Box:
     return box
 
 
-def _chosen(samples: Dataset, limit: int | None) -> list[int]:
+def evenly_spaced(samples: Dataset, limit: int | None) -> list[int]:
+    """Places of up to `limit` samples, all over the dataset, rising; None for all."""
     count = len(samples) if limit is None else min(limit, len(samples))
     return [i * len(samples) // count for i in range(count)]
 

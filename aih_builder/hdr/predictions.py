@@ -10,6 +10,7 @@ Numpy; no torch. A folder for each image:
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,8 +26,9 @@ from aih_builder.sample import SIDES, Mask
 if TYPE_CHECKING:
     from aih_builder.hdr.pipeline import Prediction
 
-FORMAT = "aih-hands 1"
+FORMAT, HANDS_FILE, OVERLAY_FILE = "aih-hands 1", "hands.json", "overlay.png"
 _CONVENTIONS = {
+    "sample": "only of a dataset's sample: its index, the attempt that it was drawn at, and its dataset's plan_hash",
     "axes": "camera axes: x right, y down, z forward; the centre of pixel (0, 0) lies at (0, 0)",
     "box_px": "x0, y0, x1, y1: first and last pixel of the hand's amodal mask",
     "visible_share": "visible pixels / amodal pixels",
@@ -45,32 +47,46 @@ _BAR_PX, _GAP_PX = 22, 6
 _DARK, _PALE = (24, 24, 24), (225, 225, 225)
 
 
+@dataclass(frozen=True, slots=True)
+class SampleId:
+    """Which sample of a dataset a prediction is of."""
+
+    index: int
+    attempt: int  # another attempt is another picture
+    plan_hash: str  # as dataset.json states it
+
+
 def write_prediction(
     prediction: "Prediction", image_rgb: ImageU8, folder: Path, name: str, mean_bone_mm: float | None,
-    *, pictures: bool = True, source: str | None = None,
+    *, pictures: bool = True, source: str | None = None, sample: SampleId | None = None,
 ) -> Path:  # fmt: skip
     """Write what was found in an image (H, W, 3) to folder/name, each file whole, hands.json last; returns that folder.
 
     Without `pictures` only hands.json. Files of ours that an earlier run left there and that no longer apply are
-    deleted. `source` is what hands.json calls the image. Raises ShardError where a file cannot be written.
+    deleted. `source` is what hands.json calls the image, `sample` which sample of a dataset it is of. Raises ShardError
+    where a file cannot be written.
     """
     place = folder / name
     made = _pictures(prediction, image_rgb) if pictures else {}
-    for file in (*_mask_files(), *_single_files(), "overlay.png"):
+    for file in (*mask_files(), *single_files(), OVERLAY_FILE):
         if file in made:
             write_whole(place / file, encode_png(made[file]))
         else:
             remove(place / file)
-    write_json(place / "hands.json", hands_json(prediction, mean_bone_mm, source if source is not None else name))
+    source = source if source is not None else name
+    write_json(place / HANDS_FILE, hands_json(prediction, mean_bone_mm, source, sample))
     return place
 
 
-def hands_json(prediction: "Prediction", mean_bone_mm: float | None, source: str) -> dict[str, Any]:
+def hands_json(
+    prediction: "Prediction", mean_bone_mm: float | None, source: str, sample: SampleId | None = None
+) -> dict[str, Any]:
     """The figures of an image's hands in plain JSON types; `conventions` in it says what each is."""
     height, width = prediction.masks.amodal.shape[1:]
     return {
         "format": FORMAT,
         "image": source,
+        **({} if sample is None else {"sample": asdict(sample)}),
         "image_size_hw": [height, width],
         "crop_size_px": prediction.single_rgb.shape[1],
         "mean_bone_mm": mean_bone_mm,
@@ -130,18 +146,20 @@ def overlay(prediction: "Prediction", image_rgb: ImageU8) -> ImageU8:
 def _pictures(prediction: "Prediction", image_rgb: ImageU8) -> dict[str, ImageU8]:
     stacks = prediction.masks.amodal, prediction.masks.visible
     masks = [mask.astype(np.uint8) * 255 for pair in zip(*stacks, strict=True) for mask in pair]
-    made = dict(zip(_mask_files(), masks, strict=True))
-    for hand, file in enumerate(_single_files()):
+    made = dict(zip(mask_files(), masks, strict=True))
+    for hand, file in enumerate(single_files()):
         if prediction.present[hand]:
             made[file] = _single(prediction, hand)
-    return made | {"overlay.png": overlay(prediction, image_rgb)}
+    return made | {OVERLAY_FILE: overlay(prediction, image_rgb)}
 
 
-def _mask_files() -> list[str]:
+def mask_files() -> list[str]:
+    """Names of the masks' files: amodal and visible of the right hand, then of the left one."""
     return [f"{side}_{kind}.png" for side in SIDES for kind in ("amodal", "visible")]
 
 
-def _single_files() -> list[str]:
+def single_files() -> list[str]:
+    """Names of the single-hand pictures' files, right and left."""
     return [f"{side}_alone.png" for side in SIDES]
 
 

@@ -3,6 +3,7 @@
 import importlib.util
 import json
 import re
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,10 @@ from typer.testing import CliRunner, Result
 
 from aih_builder.cli.app import app
 from aih_builder.hdr.predictions import folder_names
+from aih_builder.hdr.read_predictions import dataset_hash, find_predictions, folder_of, read_prediction
+from aih_builder.hdr.scored_predictions import scored_table
 from aih_builder.imaging import decode_png, encode_jpeg, encode_png, read_image
+from aih_builder.shards.reader import open_dataset
 from tests.hdr_models import BONE_MM, NO_HAND, RIGHT_HAND, SIDE_PX, TWO_HANDS, write_models
 
 MASKS = {f"{side}_{kind}.png" for side in ("right", "left") for kind in ("amodal", "visible")}
@@ -234,3 +238,71 @@ def test_memory_that_is_out_ends_in_one_message(one: Path, tmp_path: Path, monke
     image = write_picture(tmp_path / "a.png", 20, 20)
     result = aih(image, "--out", tmp_path / "out", "--models", one, "--batch", "3", "--device", "cpu")
     assert "--batch 3: out of memory on cpu" in refusal(result)
+
+
+def test_the_samples_of_a_dataset_are_predicted_and_can_be_scored(
+    two: Path, small_dataset: Path, tmp_path: Path
+) -> None:
+    result = aih(small_dataset, "--out", tmp_path, "--models", two, "--json")
+    assert result.exit_code == 0, result.output
+    assert json.loads(result.stdout)["images"] == 9
+    dataset, plan_hash = open_dataset(small_dataset), dataset_hash(small_dataset)
+    assert files(tmp_path) == {f"{folder_of(sample.index)}/{file}" for sample in dataset for file in EVERY_FILE}
+    table = scored_table(tmp_path, dataset)
+    assert not table.unreadable.any()
+    for sample in dataset:
+        place = tmp_path / f"{sample.index:010}"
+        told = json.loads((place / "hands.json").read_text())
+        assert told["image"] == f"sample {sample.index}"
+        assert told["sample"] == {"index": sample.index, "attempt": sample.attempt, "plan_hash": plan_hash}
+        assert "sample" in told["conventions"]
+        assert read_prediction(place).present.all()
+        row = table.index.tolist().index(sample.index)
+        share = sample.amodal_mask.mean(axis=(1, 2))  # both hands were seen everywhere
+        expected = np.where(sample.hand_present, share, 0)
+        assert np.allclose(table.scores["amodal_iou"][row][sample.hand_present], expected[sample.hand_present])
+        assert table.scores["presence_right"][row].tolist() == sample.hand_present.tolist()
+
+
+def test_split_engine_and_limit_choose_samples_all_over_the_dataset(
+    one: Path, both_dataset: Path, tmp_path: Path
+) -> None:
+    options = ("--models", one, "--no-pictures", "--split", "train", "--engine", "sync")
+    assert aih(both_dataset, "--out", tmp_path / "all", *options).exit_code == 0
+    dataset = open_dataset(both_dataset, split="train", engine="sync")
+    plan_hash = dataset_hash(both_dataset)
+    assert list(find_predictions(tmp_path / "all", plan_hash)) == [sample.index for sample in dataset]
+    assert aih(both_dataset, "--out", tmp_path / "some", *options, "--limit", "2").exit_code == 0
+    chosen = [dataset[i].index for i in (0, len(dataset) // 2)]
+    assert list(find_predictions(tmp_path / "some", plan_hash)) == chosen
+
+
+def test_a_sample_that_cannot_be_read_is_told_and_the_others_are_predicted(
+    one: Path, small_dataset: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(small_dataset, tmp_path / "data")
+    shards = open_dataset(small_dataset).shards
+    (tmp_path / "data" / shards[0]["file"]).write_bytes(b"torn")
+    result = aih(tmp_path / "data", "--out", tmp_path / "out", "--models", one, "--json", "--no-pictures")
+    assert result.exit_code == 1
+    told = json.loads(result.stdout)
+    assert (told["images"], len(told["failed"])) == (9 - shards[0]["samples"], shards[0]["samples"])
+    assert told["failed"][0] == f"{tmp_path / 'data'}: sample at place 0 of 9"
+    assert result.stderr.count("not a readable shard") == shards[0]["samples"]
+
+
+def test_options_and_arguments_of_the_other_kind_are_refused(one: Path, small_dataset: Path, tmp_path: Path) -> None:
+    image, more = write_picture(tmp_path / "a.png", 20, 20), ("--out", tmp_path / "out", "--models", one)
+    (tmp_path / "boxes.json").write_text("{}")
+    for option in (("--split", "val"), ("--engine", "sync"), ("--limit", "3")):
+        assert f"{option[0]}: chooses samples of a dataset, but" in refusal(aih(image, *more, *option))
+    assert "is a dataset, and 1 other paths are named" in refusal(aih(image, small_dataset, *more))
+    assert "is for pictures, but" in refusal(aih(small_dataset, *more, "--boxes", tmp_path / "boxes.json"))
+    assert "is the dataset itself" in refusal(aih(small_dataset, *more[2:], "--out", small_dataset))
+    assert "split is 'vale', expected one of train" in refusal(aih(small_dataset, *more, "--split", "vale"))
+    assert "holds no sample of split any and engine sync" in refusal(aih(small_dataset, *more, "--engine", "sync"))
+    (tmp_path / "started").mkdir()
+    for name in ("plan.json", "manifest.yaml"):
+        shutil.copy(small_dataset / name, tmp_path / "started")
+    assert "is not finished: run `aih generate` again" in refusal(aih(tmp_path / "started", *more))
+    assert not (tmp_path / "out").exists()
