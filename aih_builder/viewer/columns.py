@@ -124,7 +124,7 @@ def open_columns(folder: Path, on_progress: Callable[[int, int], None] | None = 
     read, the columns are kept in memory alone. on_progress gets shards done and in all. Raises ConfigError and
     ShardError as open_dataset does.
     """
-    dataset = open_dataset(folder, flagged=True)
+    dataset = open_dataset(folder)
     path, digest = folder / COLUMNS_FILE, hashlib.sha256((folder / LISTING_FILE).read_bytes()).hexdigest()
     kept = _read(path, digest, len(dataset))
     if kept is not None:
@@ -194,9 +194,7 @@ def _reader(dataset: Dataset, shard: dict[str, Any]) -> ShardReader:
 def _indices(shard: dict[str, Any]) -> list[int]:
     """From dataset.json, so that a sample has its name although its shard is damaged."""
     first = shard.get("first", 0)
-    return [
-        index_of(SampleName(shard["engine"], shard["split"], k)) for k in range(first, first + shard["samples"])
-    ]
+    return [index_of(SampleName(shard["engine"], shard["split"], k)) for k in range(first, first + shard["samples"])]
 
 
 def _coded(known: dict[str, int], texts: Any) -> Any:
@@ -226,14 +224,14 @@ def _read(path: Path, digest: str, count: int) -> tuple[dict[str, Array], dict[s
                 log.info("%s: of another state of the dataset; it is made again", path)
                 return None
             tables = {name: table(file[name], *_layout(name)) for name in ("readable", *_STORED, *_TEXTS)}
-            words = json.loads(bytes(file["words"][:]))
+            words = json.loads(np.asarray(file["words"]).tobytes())
         if any(t.shape[0] != count for t in tables.values()):
             return None
         arrays = map_file(path, tables)
     except DAMAGE as error:
         log.warning("%s: damaged (%s); it is made again", path, error)
         return None
-    bools = [name for name, array in arrays.items() if name == "readable" or _dtype(name) == bool]
+    bools = [name for name, array in arrays.items() if name == "readable" or _dtype(name).kind == "b"]
     return arrays | {name: arrays[name].view(bool) for name in bools}, words
 
 
@@ -244,6 +242,6 @@ def _dtype(name: str) -> np.dtype:
 
 
 def _layout(name: str) -> tuple[np.dtype, tuple[int, ...]]:
-    dtype = np.dtype(np.uint8) if _dtype(name) == bool else _dtype(name).newbyteorder("<")
+    dtype = np.dtype(np.uint8) if _dtype(name).kind == "b" else _dtype(name).newbyteorder("<")
     dims = () if name == "readable" or name in _TEXTS else tuple(int(d) for d in ABOUT[name].dims.split())
     return dtype, dims

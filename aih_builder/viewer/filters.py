@@ -11,12 +11,10 @@ import numpy as np
 
 from aih_builder.errors import ConfigError
 from aih_builder.sample import Array, Spec
-from aih_builder.shards.flags import Flag
 from aih_builder.viewer.columns import ABOUT, Columns, Texts
 from aih_builder.viewer.query import evaluated, selected
 
 LIVE = {  # columns that change while one looks
-    "flagged": Spec("bool", "", "marked as bad by somebody; readers skip it"),
     "problems": Spec("int32", "", "problems that the last check found"),
     "readable": Spec("bool", "", "its shard can be read"),
 }
@@ -27,7 +25,6 @@ VALIDITY = {
     "one target known": "sum(target_valid) == 1",
     "pose unknown": "any(hand_present) and not any(pose_valid)",
     "one hand only": "not all(hand_present)",
-    "flagged": "flagged",
     "problems found": "problems > 0",
     "cannot be read": "not readable",
 }
@@ -60,7 +57,7 @@ class Range(NamedTuple):
         return cls(low, high)
 
     def __str__(self) -> str:
-        return f"{_written(self.low)}:{_written(self.high)}" if self != Range() else ""
+        return f"{_written(self.low)}:{_written(self.high)}" if any(bound is not None for bound in self) else ""
 
     def about(self, name: str) -> list[str]:
         """The range as a question to a column; none where it is open."""
@@ -69,6 +66,9 @@ class Range(NamedTuple):
         if self.low is not None:
             return [f"{name} >= {self.low:g}"]
         return [] if self.high is None else [f"{name} <= {self.high:g}"]
+
+
+ANY = Range()
 
 
 def _one_of(name: str, words: tuple[str, ...]) -> str:
@@ -87,10 +87,10 @@ class Filters:
     split: tuple[str, ...] = ()
     family: tuple[str, ...] = ()
     tone: tuple[int, ...] = ()  # of either hand
-    occlusion_right: Range = Range()
-    occlusion_left: Range = Range()
-    penetration: Range = Range()  # mm
-    contact: Range = Range()
+    occlusion_right: Range = ANY
+    occlusion_left: Range = ANY
+    penetration: Range = ANY  # mm
+    contact: Range = ANY
     source: str = ""  # a part of the name of shape, pose, texture or background
     validity: str = ""
     where: str = ""
@@ -105,7 +105,7 @@ class Filters:
             tones = [f"any(skin_tone == {tone})" for tone in self.tone]
             parts.append(tones[0] if len(tones) == 1 else f"({' or '.join(tones)})")
         parts += self.occlusion_right.about("occlusion_rate[right]") + self.occlusion_left.about("occlusion_rate[left]")
-        parts += ["interaction_valid"] if self.penetration != Range() or self.contact != Range() else []
+        parts += ["interaction_valid"] if self.penetration != ANY or self.contact != ANY else []
         parts += self.penetration.about("penetration_mm") + self.contact.about("contact_fraction")
         if self.source:
             names = ("shape_id", "pose_id", "texture_id", "background_id")
@@ -151,23 +151,20 @@ class Filters:
 
 
 class View:
-    """A dataset's columns and what changes while one looks: flags, and what a check found."""
+    """A dataset's columns, and what a check found."""
 
-    def __init__(self, columns: Columns, flags: Mapping[int, Flag], problems: Mapping[int, list[str]]) -> None:
+    def __init__(self, columns: Columns, problems: Mapping[int, list[str]] | None = None) -> None:
         self.columns = columns
-        self.flags, self.problems = dict(flags), dict(problems)  # of indices
+        self.problems = dict(problems or {})  # of indices
 
     def column(self, name: str) -> Any:
         """A column by name. Raises ConfigError where there is none."""
-        index = self.columns["index"]
         if name == "readable":
             return self.columns.readable
-        if name == "flagged":
-            return np.isin(index, list(self.flags))
         if name == "problems":
             counts = np.zeros(len(self.columns), np.int32)
-            for sample, texts in self.problems.items():
-                counts[index == sample] = len(texts)
+            for index, texts in self.problems.items():
+                counts[self.columns["index"] == index] = len(texts)
             return counts
         return self.columns[name]
 

@@ -120,7 +120,9 @@ class _Reading:
         left = self.value(node.left)
         for op, right_node in zip(node.ops, node.comparators, strict=True):
             right = self._list(right_node) if isinstance(op, ast.In | ast.NotIn) else self.value(right_node)
-            found = self._contained(left, right) if isinstance(op, ast.In | ast.NotIn) else self._relation(op, left, right)
+            found = (
+                self._contained(left, right) if isinstance(op, ast.In | ast.NotIn) else self._relation(op, left, right)
+            )
             answer = np.logical_and(answer, np.logical_not(found) if isinstance(op, ast.NotIn) else found)
             left = right
         return answer
@@ -219,4 +221,4 @@ def _kind(value: Any) -> str:
     if isinstance(value, Texts | str):
         return "text"
     dtype = value.dtype if isinstance(value, np.ndarray) else np.asarray(value).dtype
-    return "yes or no" if dtype == bool else "numbers" if isinstance(value, np.ndarray) else "a number"
+    return "yes or no" if dtype.kind == "b" else "numbers" if isinstance(value, np.ndarray) else "a number"
