@@ -22,6 +22,8 @@ from aih_builder.shards.remake import differences
 from aih_builder.shards.repair import repair as mend
 from aih_builder.shards.tasks import read_record
 from aih_builder.shards.validate import validate as check
+from aih_builder.viewer.columns import open_columns
+from aih_builder.viewer.filters import Filters, View
 from aih_builder.viewer.sheet import sheet_indices, write_sheet
 
 Folder = Annotated[Path, typer.Argument(metavar="DIR", help="A dataset folder.")]
@@ -188,12 +190,22 @@ def sheet(
     count: Annotated[int, typer.Option(min=1, max=400, help="Samples to show.")] = 24,
     seed: Annotated[int, typer.Option(min=0, help="Which samples.")] = 0,
     engine: Annotated[str | None, typer.Option(help="render or sync: only its samples.")] = None,
+    where: Annotated[str, typer.Option(metavar="QUERY", help="Only samples such as 'any(occlusion_rate > 0.5)'.")] = "",
+    sort: Annotated[
+        str, typer.Option(metavar="FIELD", help="The first ones by this; =-FIELD the greatest, e.g. --sort=-mean_luma.")
+    ] = "",
 ) -> None:
-    """A contact sheet: image, targets, masks and joints of samples from all over the dataset."""
+    """A contact sheet: image, targets, masks and joints of samples from all over the dataset, or of those asked for."""
     dataset = open_dataset(folder, engine=cast("EngineName | None", engine))
-    chosen = sheet_indices(len(dataset), count, seed)
+    if where or sort:
+        asked = Filters(engine=() if engine is None else (engine,), where=where, sort=sort, seed=seed)
+        rows = View(open_columns(folder)).rows(asked)
+        dataset, found = open_dataset(folder), len(rows)
+        chosen = [int(row) for row in (rows[:count] if sort else rows[sheet_indices(found, count, seed)])]
+    else:
+        chosen, found = sheet_indices(len(dataset), count, seed), len(dataset)
     write_sheet([dataset[i] for i in chosen], out)
-    typer.echo(f"{out}: {len(chosen)} of {len(dataset)} samples")
+    typer.echo(f"{out}: {len(chosen)} of {found} samples")
 
 
 def info(folder: Folder, as_json: Json = False) -> None:

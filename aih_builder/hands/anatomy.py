@@ -33,6 +33,12 @@ def angles_from_pose(arrays: HandArrays, finger_pose_rad: FloatArray) -> FloatAr
     return _decompose(arrays.dof_axes, np.ascontiguousarray(rotvecs))
 
 
+def angles_of_poses(arrays: HandArrays, finger_pose_rad: FloatArray) -> FloatArray:
+    """angles_from_pose of many: (N, 16, 3) of finger poses (N, 45)."""
+    rotvecs = (np.asarray(finger_pose_rad, np.float64) + arrays.hands_mean).reshape(-1, N_JOINTS - 1, 3)
+    return _decompose_all(arrays.dof_axes, np.ascontiguousarray(rotvecs))
+
+
 def within_limits(arrays: HandArrays, angles_rad: FloatArray, tolerance_rad: float = 1e-6) -> np.bool_:
     """Whether every angle of (..., 16, 3) lies inside dof_limits_rad, to a tolerance."""
     low, high = arrays.dof_limits_rad[..., 0], arrays.dof_limits_rad[..., 1]
@@ -95,4 +101,12 @@ def _decompose(axes, rotvecs):
         angles[j, 0] = np.arctan2(-local[1, 2], local[2, 2])
         angles[j, 1] = np.arcsin(min(1.0, max(-1.0, local[0, 2])))
         angles[j, 2] = np.arctan2(-local[0, 1], local[0, 0])
+    return angles
+
+
+@compiled
+def _decompose_all(axes, rotvecs):
+    angles = np.empty((len(rotvecs), N_JOINTS, 3))
+    for k in range(len(rotvecs)):
+        angles[k] = _decompose(axes, rotvecs[k])
     return angles

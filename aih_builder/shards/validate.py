@@ -17,7 +17,7 @@ from aih_builder.invariants import violations
 from aih_builder.parallel.pool import Pool
 from aih_builder.parallel.run import pool_of, run_tasks
 from aih_builder.sample import SIDES, Sample
-from aih_builder.shards.format import LISTING_FILE
+from aih_builder.shards.format import COLUMNS_FILE, LISTING_FILE
 from aih_builder.shards.listing import listing
 from aih_builder.shards.plan import Plan, Shard, digests_of, load_plan
 from aih_builder.shards.reader import ShardReader
@@ -195,7 +195,7 @@ def _check_listing(plan: Plan) -> Iterator[Problem]:
 
 def check_strangers(plan: Plan) -> Iterator[Problem]:
     """HDF5 files in the folder that are not the plan's."""
-    known = {shard.file for shard in plan.shards()}
+    known = {shard.file for shard in plan.shards()} | {COLUMNS_FILE}
     for path in sorted(plan.folder.rglob("*.h5")):
         if path != plan.bank_file and (name := path.relative_to(plan.folder).as_posix()) not in known:
             yield Problem(name, None, "is not part of the plan")

@@ -1,0 +1,200 @@
+"""Which samples of a dataset to look at, and in which order: the form of the viewer, its address, and the options of
+`aih sheet` are three ways to write the same.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from aih_builder.errors import ConfigError
+from aih_builder.sample import Array, Spec
+from aih_builder.viewer.columns import ABOUT, Columns, Texts
+from aih_builder.viewer.query import evaluated, selected
+
+LIVE = {  # columns that change while one looks
+    "problems": Spec("int32", "", "problems that the last check found"),
+    "readable": Spec("bool", "", "its shard can be read"),
+}
+NAMES = (*ABOUT, *LIVE)
+
+VALIDITY = {
+    "both targets known": "all(target_valid)",
+    "one target known": "sum(target_valid) == 1",
+    "pose unknown": "any(hand_present) and not any(pose_valid)",
+    "one hand only": "not all(hand_present)",
+    "problems found": "problems > 0",
+    "cannot be read": "not readable",
+}
+SORTS = {
+    "in order": "",
+    "right hand hidden": "-occlusion_rate[right]",
+    "left hand hidden": "-occlusion_rate[left]",
+    "penetration": "-penetration_mm",
+    "contact": "-contact_fraction",
+    "brightness, dark first": "mean_luma",
+    "near first": "min(distance_m)",
+    "problems": "-problems",
+    "at random": "random",
+}
+
+
+class Range(NamedTuple):
+    """Numbers from low to high, both included; None is open."""
+
+    low: float | None = None
+    high: float | None = None
+
+    @classmethod
+    def parse(cls, text: str) -> "Range":
+        """Of "0.5:1", "0.5:" or ":1". Raises ConfigError."""
+        try:
+            low, high = (float(part) if part.strip() else None for part in text.split(":"))
+        except ValueError as error:
+            raise ConfigError(f"range {text!r}: expected LOW:HIGH, such as 0.5: or 0.1:0.4.") from error
+        return cls(low, high)
+
+    def __str__(self) -> str:
+        return f"{_written(self.low)}:{_written(self.high)}" if any(bound is not None for bound in self) else ""
+
+    def about(self, name: str) -> list[str]:
+        """The range as a question to a column; none where it is open."""
+        if self.low is not None and self.high is not None:
+            return [f"{self.low:g} <= {name} <= {self.high:g}"]
+        if self.low is not None:
+            return [f"{name} >= {self.low:g}"]
+        return [] if self.high is None else [f"{name} <= {self.high:g}"]
+
+
+ANY = Range()
+
+
+def _one_of(name: str, words: tuple[str, ...]) -> str:
+    return f"{name} == {json.dumps(words[0])}" if len(words) == 1 else f"{name} in {json.dumps(words)}"
+
+
+def _written(number: float | None) -> str:
+    return "" if number is None else f"{number:g}"
+
+
+@dataclass(frozen=True, slots=True)
+class Filters:
+    """What is asked for. Empty choices ask for nothing; all of them must hold."""
+
+    engine: tuple[str, ...] = ()
+    split: tuple[str, ...] = ()
+    family: tuple[str, ...] = ()
+    tone: tuple[int, ...] = ()  # of either hand
+    occlusion_right: Range = ANY
+    occlusion_left: Range = ANY
+    penetration: Range = ANY  # mm
+    contact: Range = ANY
+    source: str = ""  # a part of the name of shape, pose, texture or background
+    validity: str = ""
+    where: str = ""
+    sort: str = ""  # an expression, after a minus the greatest first; or `random`
+    seed: int = 0
+
+    def expression(self) -> str:
+        """All of it as one question, "" for every sample."""
+        chosen = (("engine", self.engine), ("split", self.split), ("pose_family", self.family))
+        parts = [_one_of(name, words) for name, words in chosen if words]
+        if self.tone:
+            tones = [f"any(skin_tone == {tone})" for tone in self.tone]
+            parts.append(tones[0] if len(tones) == 1 else f"({' or '.join(tones)})")
+        parts += self.occlusion_right.about("occlusion_rate[right]") + self.occlusion_left.about("occlusion_rate[left]")
+        parts += ["interaction_valid"] if self.penetration != ANY or self.contact != ANY else []
+        parts += self.penetration.about("penetration_mm") + self.contact.about("contact_fraction")
+        if self.source:
+            names = ("shape_id", "pose_id", "texture_id", "background_id")
+            parts.append("(" + " or ".join(f"{json.dumps(self.source)} in {name}" for name in names) + ")")
+        if self.validity:
+            if self.validity not in VALIDITY:
+                raise ConfigError(f"validity {self.validity!r}: expected one of {', '.join(VALIDITY)}.")
+            parts.append(VALIDITY[self.validity])
+        if self.where.strip():
+            parts.append(f"({self.where.strip()})" if parts else self.where.strip())
+        return " and ".join(parts)
+
+    def to_params(self) -> dict[str, str]:
+        """What an address holds of it; what is not asked for is left out."""
+        default = Filters()
+        params = {}
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if value != getattr(default, field.name):
+                params[field.name] = ",".join(map(str, value)) if type(value) is tuple else str(value)
+        return params
+
+    @classmethod
+    def from_params(cls, params: Mapping[str, str]) -> "Filters":
+        """Of an address; what it holds besides is not looked at. Raises ConfigError for values that cannot be read."""
+        values: dict[str, Any] = {}
+        try:
+            for field in fields(cls):
+                text = params.get(field.name, "")
+                if not text:
+                    continue
+                default = field.default
+                if isinstance(default, Range):
+                    values[field.name] = Range.parse(text)
+                elif isinstance(default, tuple):
+                    parts = [part for part in text.split(",") if part]
+                    values[field.name] = tuple(map(int, parts)) if field.name == "tone" else tuple(parts)
+                else:
+                    values[field.name] = int(text) if isinstance(default, int) else text
+        except ValueError as error:
+            raise ConfigError(f"address: {error}. Open the first page again.") from error
+        return cls(**values)
+
+
+class View:
+    """A dataset's columns, and what a check found."""
+
+    def __init__(self, columns: Columns, problems: Mapping[int, list[str]] | None = None) -> None:
+        self.columns = columns
+        self.problems = dict(problems or {})  # of indices
+
+    def column(self, name: str) -> Any:
+        """A column by name. Raises ConfigError where there is none."""
+        if name == "readable":
+            return self.columns.readable
+        if name == "problems":
+            counts = np.zeros(len(self.columns), np.int32)
+            for index, texts in self.problems.items():
+                counts[self.columns["index"] == index] = len(texts)
+            return counts
+        return self.columns[name]
+
+    def rows(self, filters: Filters) -> Array:
+        """Rows (int64) that the filters ask for, in their order. Raises ConfigError for a question that has no answer.
+
+        A sample that cannot be read answers no question but `readable`: its figures are not known.
+        """
+        count, text = len(self.columns), filters.expression()
+        rows = np.arange(count)
+        if text:
+            kept = selected(text, self.column, NAMES, count)
+            if "readable" not in text and "index" not in text:
+                kept = kept & self.columns.readable
+            rows = np.flatnonzero(kept)
+        return _ordered(self, rows, filters)
+
+
+def _ordered(view: View, rows: Array, filters: Filters) -> Array:
+    sort = filters.sort.strip()
+    if not sort:
+        return rows
+    if sort == "random":
+        return rows[np.random.default_rng([filters.seed, len(view.columns)]).permutation(len(rows))]
+    descending, text = sort.startswith("-"), sort.removeprefix("-")
+    key = evaluated(text, view.column, NAMES)
+    key = key.values() if isinstance(key, Texts) else key
+    if not isinstance(key, np.ndarray) or key.shape != (len(view.columns),):
+        raise ConfigError(f"sort {filters.sort!r}: expected one value for each sample, such as -occlusion_rate[right].")
+    values = key[rows]
+    if not descending:
+        return rows[np.argsort(values, kind="stable")]
+    return rows[::-1][np.argsort(values[::-1], kind="stable")][::-1]
