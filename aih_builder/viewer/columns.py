@@ -118,13 +118,14 @@ class Columns:
 
 
 def open_columns(folder: Path, on_progress: Callable[[int, int], None] | None = None) -> Columns:
-    """The columns of a dataset folder: from the file beside dataset.json, or made now and kept there.
+    """The columns of a dataset folder, flagged samples among them: from the file beside dataset.json, or made now and
+    kept there.
 
     A file that does not belong to dataset.json is made again; where the folder takes no file, or a shard cannot be
     read, the columns are kept in memory alone. on_progress gets shards done and in all. Raises ConfigError and
     ShardError as open_dataset does.
     """
-    dataset = open_dataset(folder)
+    dataset = open_dataset(folder, flagged=True)
     path, digest = folder / COLUMNS_FILE, hashlib.sha256((folder / LISTING_FILE).read_bytes()).hexdigest()
     kept = _read(path, digest, len(dataset))
     if kept is not None:

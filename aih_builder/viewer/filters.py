@@ -3,7 +3,7 @@
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 from typing import Any, NamedTuple
 
@@ -15,6 +15,7 @@ from aih_builder.viewer.columns import ABOUT, Columns, Texts
 from aih_builder.viewer.query import evaluated, selected
 
 LIVE = {  # columns that change while one looks
+    "flagged": Spec("bool", "", "marked as bad; readers skip it"),
     "problems": Spec("int32", "", "problems that the last check found"),
     "readable": Spec("bool", "", "its shard can be read"),
 }
@@ -25,6 +26,7 @@ VALIDITY = {
     "one target known": "sum(target_valid) == 1",
     "pose unknown": "any(hand_present) and not any(pose_valid)",
     "one hand only": "not all(hand_present)",
+    "flagged": "flagged",
     "problems found": "problems > 0",
     "cannot be read": "not readable",
 }
@@ -151,16 +153,20 @@ class Filters:
 
 
 class View:
-    """A dataset's columns, and what a check found."""
+    """A dataset's columns, and what changes while one looks: flagged indices, and what a check found."""
 
-    def __init__(self, columns: Columns, problems: Mapping[int, list[str]] | None = None) -> None:
-        self.columns = columns
+    def __init__(
+        self, columns: Columns, flagged: Iterable[int] = (), problems: Mapping[int, list[str]] | None = None
+    ) -> None:
+        self.columns, self.flagged = columns, list(flagged)
         self.problems = dict(problems or {})  # of indices
 
     def column(self, name: str) -> Any:
         """A column by name. Raises ConfigError where there is none."""
         if name == "readable":
             return self.columns.readable
+        if name == "flagged":
+            return np.isin(self.columns["index"], self.flagged)  # pyright: ignore[reportArgumentType]
         if name == "problems":
             counts = np.zeros(len(self.columns), np.int32)
             for index, texts in self.problems.items():

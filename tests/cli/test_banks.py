@@ -1,19 +1,23 @@
 """The commands over banks, and those over datasets where there are two engines, run in this process."""
 
 import json
+import shutil
 from pathlib import Path
 
+import numpy as np
 import yaml
 from typer.testing import CliRunner, Result
 
+from aih_builder import open_dataset
 from aih_builder.cli.app import app
 from aih_builder.imaging import read_image
 from aih_builder.sources.bank import Bank
+from aih_builder.viewer.sheet import contact_sheet
 from tests.builders import small_both_content
 from tests.sources.test_photos import add
 
 
-def aih(*arguments: str | Path) -> Result:
+def aih(*arguments: str | Path | int) -> Result:
     return CliRunner().invoke(app, [str(argument) for argument in arguments])
 
 
@@ -85,6 +89,29 @@ def test_info_tells_of_each_engine(both_dataset: Path) -> None:
     assert answer["sync_occlusion"]["two_hand_samples"] == 9
     assert "penetration_mm_median_95_max" not in answer["sync_occlusion"]
     assert "kib per sample" in aih("info", both_dataset).stdout
+
+
+def test_a_sheet_shows_what_is_asked_for_in_the_order_asked_for_and_nothing_flagged(
+    both_dataset: Path, tmp_path: Path
+) -> None:
+    folder = shutil.copytree(both_dataset, tmp_path / "dataset")
+    samples = [sample for sample in open_dataset(folder) if sample.engine == "sync" and sample.mean_luma > 60]
+    out = tmp_path / "it.png"
+
+    def shown(*options: str) -> str:
+        result = aih(
+            "sheet", folder, "--out", out, "--count", "3", "--where", 'engine == "sync" and mean_luma > 60', *options
+        )
+        assert result.exit_code == 0, result.stderr
+        return result.stdout
+
+    assert shown("--sort=-mean_luma") == f"{out}: {min(3, len(samples))} of {len(samples)} samples\n"
+    brightest = sorted(samples, key=lambda sample: -sample.mean_luma)[:3]
+    assert np.array_equal(read_image(out), contact_sheet(brightest))
+    assert aih("flag", folder, "--index", brightest[0].index, "--reason", "a bad mask").exit_code == 0
+    assert shown().endswith(f" of {len(samples) - 1} samples\n")
+    result = aih("sheet", folder, "--out", out, "--where", "mean_lumen > 3")
+    assert (result.exit_code, "did you mean mean_luma" in result.stderr) == (2, True)
 
 
 def test_a_sheet_shows_one_engine_or_both(both_dataset: Path, tmp_path: Path) -> None:

@@ -72,9 +72,16 @@ def test_a_random_order_depends_on_its_seed_alone(view: View) -> None:
 
 def test_problems_of_a_check_can_be_sorted_by(view: View) -> None:
     index = int(np.asarray(view.columns["index"])[7])
-    with_one = View(view.columns, {index: ["amodal mask", "joints"]})
+    with_one = View(view.columns, problems={index: ["amodal mask", "joints"]})
     assert with_one.rows(Filters(validity="problems found")).tolist() == [7]
     assert with_one.rows(Filters(sort="-problems"))[0] == 7
+
+
+def test_flagged_samples_are_among_all_and_can_be_asked_for(view: View) -> None:
+    index = int(np.asarray(view.columns["index"])[4])
+    flagged = View(view.columns, [index])
+    assert flagged.rows(Filters(validity="flagged")).tolist() == [4]
+    assert len(flagged.rows(Filters(where="not flagged"))) == len(view.columns) - 1
 
 
 def test_a_sample_that_cannot_be_read_answers_only_to_that(view: View, tmp_path: Path) -> None:
