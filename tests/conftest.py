@@ -1,6 +1,7 @@
 """Set up before any test module is imported."""
 
 import os
+import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -62,3 +63,9 @@ def samples(small_dataset: Path) -> "list[Sample]":
     from aih_builder import open_dataset
 
     return list(open_dataset(small_dataset))
+
+
+@pytest.fixture
+def copy(small_dataset: Path, tmp_path: Path) -> Path:
+    """A copy of small_dataset to write on."""
+    return Path(shutil.copytree(small_dataset, tmp_path / "copy"))

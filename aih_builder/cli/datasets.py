@@ -15,7 +15,6 @@ from aih_builder.config import load_manifest
 from aih_builder.errors import ConfigError
 from aih_builder.identity import EngineName
 from aih_builder.shards import build, progress
-from aih_builder.shards.flags import read_flags
 from aih_builder.shards.listing import listing
 from aih_builder.shards.plan import Shard, load_plan
 from aih_builder.shards.reader import ShardReader, open_dataset
@@ -25,6 +24,7 @@ from aih_builder.shards.tasks import read_record
 from aih_builder.shards.validate import validate as check
 from aih_builder.viewer.columns import open_columns
 from aih_builder.viewer.filters import Filters, View
+from aih_builder.viewer.query import names_in
 from aih_builder.viewer.sheet import sheet_indices, write_sheet
 
 Folder = Annotated[Path, typer.Argument(metavar="DIR", help="A dataset folder.")]
@@ -199,10 +199,12 @@ def sheet(
     """A contact sheet: image, targets, masks and joints of samples from all over the dataset, or of those asked for."""
     dataset = open_dataset(folder, engine=cast("EngineName | None", engine))
     if where or sort:
-        kept = f"({where}) and not flagged" if where.strip() else "not flagged"
-        asked = Filters(engine=() if engine is None else (engine,), where=kept, sort=sort, seed=seed)
-        rows = View(open_columns(folder), read_flags(folder)).rows(asked)
-        dataset, found = open_dataset(folder, flagged=True), len(rows)
+        asked = Filters(engine=() if engine is None else (engine,), where=where, sort=sort, seed=seed)
+        view = View(open_columns(folder), dataset.left_out)
+        rows = view.rows(asked)
+        if "flagged" not in names_in(where):
+            rows = rows[~view.column("flagged")[rows]]
+        dataset, found = view.columns.dataset, len(rows)
         chosen = [int(row) for row in (rows[:count] if sort else rows[sheet_indices(found, count, seed)])]
     else:
         chosen, found = sheet_indices(len(dataset), count, seed), len(dataset)

@@ -187,11 +187,14 @@ class Dataset(Sequence[Sample]):
 
     def small_arrays(self) -> Iterator[dict[str, Array]]:
         """Shard by shard, the fields without pixels of its samples, by name, each (S, ...), to read only."""
-        for shard in range(len(self.shards)):
-            plain = self._reader(shard).plain
-            if shard in self._kept:
-                plain = {name: values[self._kept[shard]] for name, values in plain.items()}
-            yield plain
+        return map(self.small_arrays_of, range(len(self.shards)))
+
+    def small_arrays_of(self, shard: int) -> dict[str, Array]:
+        """The same of one shard, by its place in `shards`. Raises ShardError where it is missing or damaged."""
+        plain = self._reader(shard).plain
+        if shard in self._kept:
+            return {name: values[self._kept[shard]] for name, values in plain.items()}
+        return plain
 
     def _reader(self, shard: int) -> ShardReader:
         if self._pid != os.getpid():

@@ -21,11 +21,11 @@ from aih_builder.files import whole_file
 from aih_builder.hands.arrays import open_hand
 from aih_builder.hands.backends import hand_pair
 from aih_builder.hands.model import HandModel
-from aih_builder.identity import SampleName, index_of
+from aih_builder.identity import indices_of
 from aih_builder.sample import SPECS, Array, Spec
 from aih_builder.shards.format import COLUMNS_FILE, LISTING_FILE, PLAIN_FIELDS
 from aih_builder.shards.plan import load_plan
-from aih_builder.shards.reader import Dataset, ShardReader, open_dataset
+from aih_builder.shards.reader import Dataset, open_dataset
 from aih_builder.synth.assets import load_hands
 from aih_builder.tables import DAMAGE, LIBVER, map_file, read_attributes, table, write_attributes
 from aih_builder.viewer.derived import DERIVED, derive
@@ -109,9 +109,9 @@ class Columns:
     def _gather(self, name: str) -> Array:
         spec = SPECS[name]
         values = np.zeros((len(self), *(int(d) for d in spec.dims.split())), spec.dtype)
-        for k, shard in enumerate(self.dataset.shards):
+        for k in range(len(self.dataset.shards)):
             try:
-                values[self._starts[k] : self._starts[k + 1]] = _reader(self.dataset, shard).plain[name]
+                values[self._starts[k] : self._starts[k + 1]] = self.dataset.small_arrays_of(k)[name]
             except AihError as error:
                 log.warning("%s", error)
         return values
@@ -167,7 +167,7 @@ def _collect(
         begin = rows.stop
         texts: dict[str, Any] = {"engine": shard["engine"], "split": shard["split"]}
         try:
-            plain = _reader(dataset, shard).plain
+            plain = dataset.small_arrays_of(k)
             derived = derive(plain, hands)
             texts = {name: plain[name] for name in _TEXTS} | texts
             for name in _SMALL:
@@ -177,25 +177,15 @@ def _collect(
             stored["readable"][rows] = True
         except (AihError, *DAMAGE) as error:
             log.warning("%s: cannot be read: %s", shard["file"], error)
-        stored["index"][rows] = _indices(shard)
+        last = (
+            shard["first"] + shard["samples"]
+        )  # from dataset.json: a sample has its name although its shard is damaged
+        stored["index"][rows] = indices_of(shard["engine"], shard["split"], shard["first"], last)
         for name in _TEXTS:
             stored[name][rows] = _coded(codes[name], texts.get(name, ""))
         if on_progress is not None:
             on_progress(k + 1, len(dataset.shards))
     return stored, {name: list(of) for name, of in codes.items()}
-
-
-def _reader(dataset: Dataset, shard: dict[str, Any]) -> ShardReader:
-    reader = ShardReader(dataset.folder / shard["file"])
-    if len(reader) != shard["samples"]:
-        raise ShardError(f"{reader.path}: holds {len(reader)} samples, {LISTING_FILE} says {shard['samples']}.")
-    return reader
-
-
-def _indices(shard: dict[str, Any]) -> list[int]:
-    """From dataset.json, so that a sample has its name although its shard is damaged."""
-    first = shard.get("first", 0)
-    return [index_of(SampleName(shard["engine"], shard["split"], k)) for k in range(first, first + shard["samples"])]
 
 
 def _coded(known: dict[str, int], texts: Any) -> Any:

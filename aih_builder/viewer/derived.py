@@ -4,11 +4,8 @@ import numpy as np
 
 from aih_builder.geometry import FloatArray
 from aih_builder.hands.anatomy import angles_of_poses
-from aih_builder.hands.conventions import FINGERS
 from aih_builder.hands.model import HandModel
 from aih_builder.sample import Array, Spec
-
-AXES = ("flexion", "abduction", "twist")
 
 # Hand axis: 0 right, 1 left. What is not known is 0.
 DERIVED = {
@@ -57,13 +54,3 @@ def view_directions(hand: HandModel, turn_rad: FloatArray, wrist_m: FloatArray) 
     along = (axis * towards).sum(axis=1, keepdims=True)
     turned = cos * towards + sin * np.cross(axis, towards) + (1 - cos) * along * axis
     return turned * ([-1.0, 1.0, 1.0] if hand.side == "left" else [1.0, 1.0, 1.0])
-
-
-def angle_names() -> dict[str, tuple[int, int]]:
-    """Of each angle's name, such as index1_flexion: its joint (0 to 14) and axis in `angles_deg`."""
-    return {
-        f"{finger}{k + 1}_{axis}": (base + k - 1, a)
-        for finger, base in FINGERS.items()
-        for k in range(3)
-        for a, axis in enumerate(AXES)
-    }

@@ -12,7 +12,7 @@ import numpy as np
 from aih_builder.errors import ConfigError
 from aih_builder.sample import Array, Spec
 from aih_builder.viewer.columns import ABOUT, Columns, Texts
-from aih_builder.viewer.query import evaluated, selected
+from aih_builder.viewer.query import evaluated, names_in, selected
 
 LIVE = {  # columns that change while one looks
     "flagged": Spec("bool", "", "marked as bad; readers skip it"),
@@ -177,13 +177,13 @@ class View:
     def rows(self, filters: Filters) -> Array:
         """Rows (int64) that the filters ask for, in their order. Raises ConfigError for a question that has no answer.
 
-        A sample that cannot be read answers no question but `readable`: its figures are not known.
+        A sample that cannot be read answers only a question that names `readable`: its figures are not known.
         """
         count, text = len(self.columns), filters.expression()
         rows = np.arange(count)
         if text:
             kept = selected(text, self.column, NAMES, count)
-            if "readable" not in text and "index" not in text:
+            if "readable" not in names_in(text):
                 kept = kept & self.columns.readable
             rows = np.flatnonzero(kept)
         return _ordered(self, rows, filters)

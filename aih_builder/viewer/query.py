@@ -50,6 +50,14 @@ def selected(text: str, columns: Callable[[str], Any], names: Iterable[str], cou
     return answer
 
 
+def names_in(text: str) -> set[str]:
+    """The names that a question uses; none where it cannot be read."""
+    try:
+        return {node.id for node in ast.walk(ast.parse(text.strip(), mode="eval")) if isinstance(node, ast.Name)}
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return set()
+
+
 def evaluated(text: str, columns: Callable[[str], Any], names: Iterable[str]) -> Any:
     """The value of an expression: an array over the samples, Texts, or a constant. Raises ConfigError."""
     if len(text) > MOST_CHARACTERS:

@@ -11,7 +11,7 @@ import numpy as np
 
 from aih_builder.config import Manifest
 from aih_builder.geometry import FloatArray, rotation_matrix
-from aih_builder.hands.anatomy import angles_from_pose
+from aih_builder.hands.anatomy import angles_from_pose, angles_of_poses
 from aih_builder.hands.conventions import FINGERS
 from aih_builder.hands.model import HandModel
 from aih_builder.sample import SIDES
@@ -19,6 +19,7 @@ from aih_builder.shards.reader import Dataset
 from aih_builder.sources.pose_clusters import distances_mm
 from aih_builder.sources.pose_distance import pair_joints_mm
 from aih_builder.sources.pose_library import PoseLibrary
+from aih_builder.viewer.derived import view_directions
 
 MOST_ROWS = 100_000  # samples that are read: of a larger dataset, evenly spaced ones
 MOST_PAIRS = 10_000  # of which distances are measured: beyond, evenly spaced ones
@@ -195,9 +196,8 @@ def _joint_ranges(poses: Poses, hands: Hands) -> list[Figures]:
     degrees = []
     for side, hand in enumerate(hands):
         rows = _evenly(np.flatnonzero(poses.known[:, side]), MOST_ROWS)
-        degrees += [np.rad2deg(angles_from_pose(hand.arrays, poses.pose_rad[row, side, 3:])) for row in rows]
-    limits = np.rad2deg(hands[0].arrays.dof_limits_rad)
-    angles = np.array(degrees).reshape(-1, *limits.shape[:2])
+        degrees.append(np.rad2deg(angles_of_poses(hand.arrays, poses.pose_rad[rows, side, 3:])))
+    limits, angles = np.rad2deg(hands[0].arrays.dof_limits_rad), np.concatenate(degrees)
     ranges = []
     for finger, base in FINGERS.items():
         for k in range(3):
@@ -242,12 +242,11 @@ def _views(poses: Poses, hands: Hands) -> Figures:
     """
     directions = []
     for side, hand in enumerate(hands):
-        for row in _evenly(np.flatnonzero(poses.known[:, side]), MOST_ROWS):
-            wrist_m = hand.rest_wrist_m(poses.betas[row, side]) + poses.trans_m[row, side]
-            turn = rotation_matrix(np.ascontiguousarray(poses.pose_rad[row, side, :3], np.float64))
-            towards = turn.T @ (-wrist_m / np.linalg.norm(wrist_m))
-            directions.append(towards * [-1.0, 1.0, 1.0] if side == 1 else towards)
-    points = np.array(directions).reshape(-1, 3)
+        rows = _evenly(np.flatnonzero(poses.known[:, side]), MOST_ROWS)
+        rest_m = np.array([hand.rest_wrist_m(betas) for betas in poses.betas[rows, side]]).reshape(-1, 3)
+        turns = np.asarray(poses.pose_rad[rows, side, :3], np.float64)
+        directions.append(view_directions(hand, turns, rest_m + poses.trans_m[rows, side]))
+    points = np.concatenate(directions)
     ring = np.clip(((points[:, 2] + 1) / 2 * VIEW_RINGS).astype(int), 0, VIEW_RINGS - 1)
     turns = (np.arctan2(points[:, 1], points[:, 0]) + np.pi) / (2 * np.pi)
     sector = np.clip((turns * VIEW_SECTORS).astype(int), 0, VIEW_SECTORS - 1)

@@ -110,6 +110,8 @@ def test_a_sheet_shows_what_is_asked_for_in_the_order_asked_for_and_nothing_flag
     assert np.array_equal(read_image(out), contact_sheet(brightest))
     assert aih("flag", folder, "--index", brightest[0].index, "--reason", "a bad mask").exit_code == 0
     assert shown().endswith(f" of {len(samples) - 1} samples\n")
+    result = aih("sheet", folder, "--out", out, "--where", "flagged")  # unless it is them that are asked for
+    assert result.stdout == f"{out}: 1 of 1 samples\n"
     result = aih("sheet", folder, "--out", out, "--where", "mean_lumen > 3")
     assert (result.exit_code, "did you mean mean_luma" in result.stderr) == (2, True)
 

@@ -2,7 +2,6 @@
 
 import json
 import re
-import shutil
 from pathlib import Path
 
 import numpy as np
@@ -28,11 +27,6 @@ def error(result: Result) -> str:
     assert "Traceback" not in result.output
     assert result.stderr.startswith("aih: ")
     return result.stderr
-
-
-@pytest.fixture
-def copy(small_dataset: Path, tmp_path: Path) -> Path:
-    return Path(shutil.copytree(small_dataset, tmp_path / "copy"))
 
 
 @pytest.fixture

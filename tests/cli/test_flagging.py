@@ -1,7 +1,6 @@
 """`aih flag` and what other commands say of flagged samples."""
 
 import json
-import shutil
 from pathlib import Path
 
 import pytest
@@ -23,11 +22,6 @@ def told(*arguments: str | Path) -> dict:
     result = aih(*arguments, "--json")
     assert result.exit_code == 0, result.stderr
     return json.loads(result.stdout)
-
-
-@pytest.fixture
-def copy(small_dataset: Path, tmp_path: Path) -> Path:
-    return Path(shutil.copytree(small_dataset, tmp_path / "copy"))
 
 
 def test_flag_list_and_take_away(copy: Path) -> None:

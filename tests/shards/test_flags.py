@@ -25,11 +25,6 @@ TRAIN_2 = "render/train/render-train-00002.h5"  # the fifth, 64, alone
 
 
 @pytest.fixture
-def copy(small_dataset: Path, tmp_path: Path) -> Path:
-    return Path(shutil.copytree(small_dataset, tmp_path / "copy"))
-
-
-@pytest.fixture
 def both(both_dataset: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(both_dataset, tmp_path / "both"))
 

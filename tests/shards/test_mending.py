@@ -23,11 +23,6 @@ SYNC_0 = "sync/train/sync-train-00000.h5"  # 3 and 19
 
 
 @pytest.fixture
-def copy(small_dataset: Path, tmp_path: Path) -> Path:
-    return Path(shutil.copytree(small_dataset, tmp_path / "copy"))
-
-
-@pytest.fixture
 def both(both_dataset: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(both_dataset, tmp_path / "both"))
 

@@ -1,7 +1,6 @@
 """overrides.json: from which attempt on samples are drawn. Part of what a dataset is."""
 
 import json
-import shutil
 from pathlib import Path
 
 import pytest
@@ -21,11 +20,6 @@ from tests.shards.planting import contents, digests
 
 TRAIN_1 = "render/train/render-train-00001"  # holds samples 32 and 48
 VAL_0 = "render/val/render-val-00000"  # 1 and 17
-
-
-@pytest.fixture
-def copy(small_dataset: Path, tmp_path: Path) -> Path:
-    return Path(shutil.copytree(small_dataset, tmp_path / "copy"))
 
 
 def by_hand(folder: Path, **first_attempts: int) -> None:

@@ -26,11 +26,6 @@ def dataset(small_dataset: Path) -> Dataset:
     return open_dataset(small_dataset)
 
 
-@pytest.fixture
-def copy(small_dataset: Path, tmp_path: Path) -> Path:
-    return Path(shutil.copytree(small_dataset, tmp_path / "copy"))
-
-
 def as_bytes(sample: Sample) -> bytes:
     return pickle.dumps([getattr(sample, name) for name in SPECS])
 

@@ -15,11 +15,6 @@ from tests.shards.planting import contents, digests, rewrite
 MIDDLE = "render/train/render-train-00001"
 
 
-@pytest.fixture
-def copy(small_dataset: Path, tmp_path: Path) -> Path:
-    return Path(shutil.copytree(small_dataset, tmp_path / "copy"))
-
-
 def test_a_good_dataset_is_left_exactly_as_it_is(copy: Path) -> None:
     before = contents(copy)
     done = repair(copy)

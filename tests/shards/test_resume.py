@@ -27,11 +27,6 @@ MIDDLE = "render/train/render-train-00001.h5"
 RECORD = "render/train/render-train-00001.json"
 
 
-@pytest.fixture
-def copy(small_dataset: Path, tmp_path: Path) -> Path:
-    return Path(shutil.copytree(small_dataset, tmp_path / "copy"))
-
-
 def test_a_finished_dataset_is_left_exactly_as_it_is(copy: Path) -> None:
     before = contents(copy)
     built = generate(small_manifest(), copy)
