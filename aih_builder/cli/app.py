@@ -23,6 +23,7 @@ from aih_builder.cli import (
     prediction,
     statistics,
     training,
+    viewing,
 )
 from aih_builder.cli.terminal import STDERR
 from aih_builder.errors import AihError
@@ -74,6 +75,7 @@ flagging.register(app)
 statistics.register(app)
 training.register(app)
 prediction.register(app)
+viewing.register(app)
 checkup.register(app)
 app.add_typer(hands.app, name="hand")
 app.add_typer(banks.app, name="bank")
