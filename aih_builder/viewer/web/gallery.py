@@ -111,7 +111,7 @@ def gallery(desk: Desk, pages: gr.Blocks) -> None:
 
     def opened(request: gr.Request) -> dict[Any, Any]:
         params = dict(request.query_params)
-        number, show_now = params.get("page", "1"), params.get("show", "image")
+        number, show_now = params.get("at", "1"), params.get("show", "image")
         show_now = show_now if show_now in THUMBS else "image"
         try:
             desk.refresh()
@@ -183,4 +183,4 @@ def _page(desk: Desk, filters: Filters, show: str, page: int) -> list[Any]:
     text += f" &nbsp; <code>{html.escape(asked)}</code>" if asked else ""
     none = "No sample is like this." if in_all else "This dataset is empty."
     shown = grid(tiles, params) if tiles else f"<p>{none}</p>"
-    return [f'<p class="told">{text}</p>', shown, urlencode(params | {"show": show, "page": str(page)}), page]
+    return [f'<p class="told">{text}</p>', shown, urlencode(params | {"show": show, "at": str(page)}), page]

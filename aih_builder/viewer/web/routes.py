@@ -23,6 +23,9 @@ _BROKEN = """<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 224 224"><rect
 font-family="sans-serif" font-size="17" fill="#c44">cannot be read</text></svg>"""
 
 
+_GRADIO_S = {"page", "deep_link"}  # of an address that gradio reads; a page that it does not know ends in a traceback
+
+
 class Reason(BaseModel):
     """Why a sample is flagged."""
 
@@ -86,4 +89,8 @@ def add_routes(app: FastAPI, desk: Desk) -> None:
             return JSONResponse({"error": f"host {host!r}: this page answers to localhost alone."}, status_code=403)
         if origin is not None and urlsplit(origin).netloc != host:
             return JSONResponse({"error": f"origin {origin!r}: not this page."}, status_code=403)
+        if request.query_params.keys() & _GRADIO_S:
+            return JSONResponse(
+                {"error": f"address: {', '.join(sorted(_GRADIO_S))} mean nothing here."}, status_code=404
+            )
         return await go_on(request)

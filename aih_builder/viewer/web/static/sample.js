@@ -187,7 +187,9 @@ $('.opacity').oninput = overlay;
 $('.joints').onchange = draw;
 $('.boxes').onchange = draw;
 $('.slider').oninput = slide;
-$('.which').onchange = (event) => { wipe = event.target.value; slide(); };
+$('.which').onchange = (event) => { wipe = event.target.value; event.target.blur(); slide(); };
+// What was moved by the mouse gives the arrow keys back.
+for (const range of element.querySelectorAll('input[type=range]')) range.addEventListener('pointerup', () => range.blur());
 $('.hands').ontoggle = space;
 $('.flagging').onsubmit = (event) => { event.preventDefault(); mark('PUT', JSON.stringify({reason: $('.reason').value})); };
 $('.unflag').onclick = () => mark('DELETE');
