@@ -23,6 +23,8 @@ _SPANS = {  # a field of Filters, and what its two numbers are called
 }  # fmt: skip
 _ADDRESS = "(address) => { if (address) history.replaceState(null, '', location.pathname + '?' + address); }"
 
+_NARROW = "() => { if (innerWidth < 700) document.querySelector('.sidebar.open .toggle-button')?.click(); }"
+
 
 class Tile(NamedTuple):
     """A sample in a grid of thumbnails."""
@@ -128,6 +130,7 @@ def gallery(desk: Desk, pages: gr.Blocks) -> None:
         button.click(turned(step), inputs, answers, **QUIET).then(**told_address)
     draw.click(drawn, inputs, [fields["sort"], fields["seed"], *answers], **QUIET).then(**told_address)
     pages.load(opened, None, [*fields.values(), show, *answers], **QUIET)
+    pages.load(None, None, None, js=_NARROW)
 
 
 def _filter_fields(desk: Desk) -> dict[str, Any]:
