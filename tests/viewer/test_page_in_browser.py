@@ -14,12 +14,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
+from playwright import sync_api
 
 from aih_builder import open_dataset
 from aih_builder.sample import Sample
 from tests.shards.planting import rewrite
-
-sync_api = pytest.importorskip("playwright.sync_api")
 
 pytestmark = pytest.mark.browser
 
