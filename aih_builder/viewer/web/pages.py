@@ -100,19 +100,18 @@ def _check(desk: Desk, pages: gr.Blocks) -> None:
     )
     begin = gr.Button("Check every sample", variant="primary", scale=0, min_width=200)
     shown = gr.HTML(padding=False)
-    clock = gr.Timer(1.0, active=False)
+    clock = gr.Timer(1.0)  # always: switched on by the button it could be switched off by an answer that comes late
 
-    def told() -> tuple[str, Any, Any]:
-        running = desk.check.progress.running
-        return _checked(desk), gr.Timer(active=running), gr.Button(interactive=not running)
+    def told() -> tuple[str, Any]:
+        return _checked(desk), gr.Button(interactive=not desk.check.progress.running)
 
-    def started() -> tuple[str, Any, Any]:
+    def started() -> tuple[str, Any]:
         desk.check.start()
         return told()
 
-    begin.click(started, None, [shown, clock, begin], **QUIET)
-    clock.tick(told, None, [shown, clock, begin], **QUIET)
-    pages.load(told, None, [shown, clock, begin], **QUIET)
+    begin.click(started, None, [shown, begin], **QUIET)
+    clock.tick(told, None, [shown, begin], **QUIET)
+    pages.load(told, None, [shown, begin], **QUIET)
 
 
 def _checked(desk: Desk) -> str:
