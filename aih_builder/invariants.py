@@ -75,7 +75,9 @@ def _masks(s: Sample, counts: Array) -> Iterator[str]:
     rates = occlusion_rates_of(areas, hidden)
     if (rates != s.occlusion_rate).any():
         yield f"occlusion rates are stored as {s.occlusion_rate.tolist()}, the masks give {rates.tolist()}"
-    if s.target_hand >= 0 and not s.hand_present[s.target_hand]:
+    if s.target_hand not in (-1, 0, 1):
+        yield f"target_hand is {s.target_hand}, expected 0, 1 or, where there is none, -1"
+    elif s.target_hand >= 0 and not s.hand_present[s.target_hand]:
         yield "the target hand is not present"
     for target in (0, 1):
         if counts[(_M_D | _M_R)[target] != _INTRUDER[target]].any():

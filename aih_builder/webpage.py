@@ -36,6 +36,7 @@ td, th { padding: 3px 14px 3px 0; text-align: right; white-space: nowrap; }
 th { border-bottom: 1px solid var(--line); color: var(--faint); font-weight: 500; }
 td:first-child, th:first-child { text-align: left; }
 .scroll { overflow-x: auto; }
+.plots { align-items: flex-start; display: flex; flex-wrap: wrap; gap: 14px; }
 """
 
 Cell = str | tuple[str, str]
@@ -60,6 +61,11 @@ def document(title: str, body: str, data: Any, style: str = "") -> str:
 def section(title: str, text: str, *content: str) -> str:
     """A card with a heading and an introduction, both plain text, and content, which is HTML."""
     return f"<section><h2>{html.escape(title)}</h2><p>{html.escape(text)}</p>{''.join(content)}</section>"
+
+
+def plots(*drawings: str) -> str:
+    """SVG drawings beside each other, as many in a row as there is room for."""
+    return f'<div class="plots">{"".join(drawings)}</div>'
 
 
 def table(head: Sequence[Cell], rows: Sequence[Row]) -> str:
@@ -112,15 +118,27 @@ def plain_text(asked_by: str = "--out") -> Iterator[None]:
         yield
 
 
-def canvas(columns: int, height: float, width: float = 10.4, alt: str = "") -> tuple[list[Axes], Any]:
-    """Axes beside each other, and what gives them as SVG. Sizes in inches; `alt` says what a reader cannot see."""
+def canvas(
+    columns: int,
+    height: float,
+    width: float = 10.4,
+    alt: str = "",
+    place: tuple[float, float, float, float] | None = None,
+) -> tuple[list[Axes], Any]:
+    """Axes beside each other, and what gives them as SVG. Sizes in inches; `alt` says what a reader cannot see.
+
+    Room for labels is found, which takes most of the time of a small plot, unless one says where it is to lie: left,
+    bottom, width and height as shares of the canvas.
+    """
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(width, height), layout="constrained")
+    figure = Figure(figsize=(width, height), layout="constrained" if place is None else None)
     figure.patch.set_alpha(0)
     axes = [figure.add_subplot(1, columns, k + 1) for k in range(columns)]
     for axis in axes:
         axis.patch.set_alpha(0)
+        if place is not None:
+            axis.set_position(place)
         axis.tick_params(colors=INK, labelsize=9)
         axis.xaxis.label.set_color(INK)
         axis.yaxis.label.set_color(INK)

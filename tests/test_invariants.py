@@ -50,6 +50,10 @@ BROKEN: dict[str, tuple[Callable[[Sample], dict], str]] = {
         lambda s: {"occlusion_rate": s.occlusion_rate + np.float32(0.01)},
         "occlusion rates are stored as",
     ),
+    "a target hand that is none": (
+        lambda _: {"target_hand": 7},
+        "target_hand is 7, expected 0, 1 or, where there is none, -1",
+    ),
     "a hand that is not there": (
         lambda _: {"hand_present": np.array([True, False])},
         "left hand: present is False",

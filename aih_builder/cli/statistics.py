@@ -7,14 +7,15 @@ from typing import Annotated, Any
 import typer
 
 from aih_builder.cli.poses import Hand, OtherHand, hands_for, load_or_refuse
+from aih_builder.cli.terminal import bar
 from aih_builder.errors import ConfigError
 from aih_builder.files import write_whole
-from aih_builder.shards.plan import load_plan
-from aih_builder.shards.reader import open_dataset
-from aih_builder.synth.assets import load_hands
-from aih_builder.viewer.stats import dataset_figures, library_figures
+from aih_builder.viewer.dataset_stats import dataset_statistics
+from aih_builder.viewer.stats import library_figures
 from aih_builder.viewer.stats_page import stats_page
 from aih_builder.webpage import require_matplotlib
+
+_MOST_APART = 10  # quantities in which train and test differ most
 
 
 def register(app: typer.Typer) -> None:
@@ -29,7 +30,9 @@ def stats(
     other_hand: OtherHand = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON for a program to read.")] = False,
 ) -> None:
-    """Joint ranges, effective rank, nearest neighbours, families, penetration, contact, occlusion, view directions."""
+    """Joint ranges, effective rank, nearest neighbours, families, penetration, contact; of a dataset also histograms
+    of occlusion, distance, brightness, tones, angles and views, and train against test.
+    """
     if out is not None and out.suffix.lower() != ".html":
         raise ConfigError(f"{out}: the page is HTML. Give a name that ends in .html.")
     if out is not None:
@@ -39,9 +42,9 @@ def stats(
     if target.is_dir():
         if hand is not None:
             raise ConfigError("--hand is for pose libraries: a dataset has its own.")
-        dataset, plan = open_dataset(target), load_plan(target)
-        figures = dataset_figures(dataset, plan.manifest, load_hands(plan.manifest, plan.cache)[0])
-        name = plan.manifest.name
+        with bar("columns") as on_progress:
+            figures = dataset_statistics(target, on_progress)
+        name = figures["name"]
     else:
         library = load_or_refuse(target)
         figures, name = library_figures(library, hands_for(library, hand, other_hand)), target.name
@@ -61,8 +64,12 @@ def _lines(figures: dict[str, Any]) -> list[str]:
     lines = [f"{figures['kind']}: {count}, " + ", ".join(f"{split} {n}" for split, n in figures["splits"].items())]
     if not count:
         return lines
-    if figures.get("read", count) < count:
-        lines.append(f"read: {figures['read']} evenly spaced ones")
+    if figures.get("unreadable"):
+        lines.append(f"cannot be read, and left out: {figures['unreadable']}")
+    if not figures.get("read", count):
+        return lines
+    if "read" in figures and figures["read"] + figures["unreadable"] < count:
+        lines.append(f"poses, contact and joints: of {figures['read']} evenly spaced ones")
     lines += [
         "",
         f"{'family':<18}{'count':>7}{'share':>8}{'rank':>7}{'contact':>9}{'depth mm: median':>18}{'greatest':>10}",
@@ -98,6 +105,11 @@ def _lines(figures: dict[str, Any]) -> list[str]:
                 lines.append(f"  {key:<18}" + " ".join(f"{share:6.3f}" for share in found[key]))
     if figures.get("views", {}).get("directions"):
         lines += ["", f"view directions         {100 * figures['views']['covered']:.0f} % of 128 equal cells hit"]
+    if apart := figures.get("train_against_test"):
+        lines += ["", f"{'train against test':<32}{'distance':>10}{'by chance':>11}  measure"]
+        for entry in apart[:_MOST_APART]:
+            name = entry["quantity"] + ("" if entry["part"] == "all" else f", {entry['part']}")
+            lines.append(f"{name:<32}{entry['distance']:>10.3f}{entry['by_chance']:>11.3f}  {entry['measure']}")
     if figures["joints"]:
         lines += [
             "",

@@ -26,6 +26,7 @@ from aih_builder.sample import MASK_BITS, SPECS, Array, Sample, packed_masks
 FORMAT = "aih-shard"
 LISTING_FILE, LISTING_FORMAT = "dataset.json", "aih-dataset"
 COLUMNS_FILE = "columns.h5"  # small arrays of all shards, as the viewer keeps them; made again where it is away
+STATS_FILE = "stats.json"  # figures of the dataset, kept and made again likewise
 REQUIRED_PARTS = ("image", "target_right", "target_left", "masks")
 OPTIONAL_PARTS = {
     "depth": "depth",

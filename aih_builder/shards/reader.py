@@ -48,8 +48,8 @@ class ShardReader:
                 self.fields: list[str] = json.loads(self.attributes["fields"])
                 self.parts = parts_for(self.fields)
                 self._tables = {
-                    "offsets": table(file["offsets"], np.dtype("<i8"), (len(self.parts) + 1,)),
-                    "blob": table(file["blob"], np.dtype(np.uint8), ()),
+                    "offsets": table(file, "offsets", np.dtype("<i8"), (len(self.parts) + 1,)),
+                    "blob": table(file, "blob", np.dtype(np.uint8), ()),
                 }
                 for name in PLAIN_FIELDS:
                     self._tables[name] = column_table(file, name, SPECS[name])
@@ -195,6 +195,10 @@ class Dataset(Sequence[Sample]):
         if shard in self._kept:
             return {name: values[self._kept[shard]] for name, values in plain.items()}
         return plain
+
+    def release(self) -> None:
+        """Let go of all files; the next read opens them anew, as they are then."""
+        self._readers, self._open = {}, OrderedDict()
 
     def _reader(self, shard: int) -> ShardReader:
         if self._pid != os.getpid():

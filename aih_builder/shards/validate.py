@@ -236,7 +236,7 @@ def _against_plan(sample: Sample, plan: Plan, shard: Shard) -> Iterator[str]:
     else:
         if not sample.hand_present.all():
             yield "an AIH-Sync sample lacks a hand"
-        if sample.target_hand < 0 or not sample.target_valid[sample.target_hand]:
+        if sample.target_hand not in (0, 1) or not sample.target_valid[sample.target_hand]:
             yield "an AIH-Sync sample lacks its target"
 
 

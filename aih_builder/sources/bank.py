@@ -201,10 +201,10 @@ class Bank:
                 size = self.head.size_px
                 tables = {name: column_table(file, name, spec) for name, spec in _COLUMNS.items()}
                 if self.storage == "raw":
-                    tables["rgba"] = table(file["rgba"], np.dtype(np.uint8), (size, size, 4))
+                    tables["rgba"] = table(file, "rgba", np.dtype(np.uint8), (size, size, 4))
                 else:
-                    tables["offsets"] = table(file["offsets"], np.dtype("<i8"), (3,))
-                    tables["blob"] = table(file["blob"], np.dtype(np.uint8), ())
+                    tables["offsets"] = table(file, "offsets", np.dtype("<i8"), (3,))
+                    tables["blob"] = table(file, "blob", np.dtype(np.uint8), ())
             self._arrays = map_file(path, tables)
             counts = {len(array) for name, array in self._arrays.items() if name != "blob"}
             if len(counts) != 1 or 0 in counts:

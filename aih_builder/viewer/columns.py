@@ -8,7 +8,9 @@ gathered when a query names them.
 import hashlib
 import json
 import logging
-from collections.abc import Callable, Mapping
+import threading
+from bisect import bisect_left, bisect_right
+from collections.abc import Callable, Iterator, Mapping
 from itertools import accumulate
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,11 +19,11 @@ import h5py
 import numpy as np
 
 from aih_builder.errors import AihError, ConfigError, ShardError
-from aih_builder.files import whole_file
+from aih_builder.files import read_json, whole_file
 from aih_builder.hands.arrays import open_hand
 from aih_builder.hands.backends import hand_pair
 from aih_builder.hands.model import HandModel
-from aih_builder.identity import indices_of
+from aih_builder.identity import SPLITS, indices_of
 from aih_builder.sample import SPECS, Array, Spec
 from aih_builder.shards.format import COLUMNS_FILE, LISTING_FILE, PLAIN_FIELDS
 from aih_builder.shards.plan import load_plan
@@ -29,12 +31,14 @@ from aih_builder.shards.reader import Dataset, open_dataset
 from aih_builder.synth.assets import load_hands
 from aih_builder.tables import DAMAGE, LIBVER, map_file, read_attributes, table, write_attributes
 from aih_builder.viewer.derived import DERIVED, derive
+from aih_builder.viewer.heatmap import SHAPE as HEAT_SHAPE
+from aih_builder.viewer.heatmap import count_keypoints
 
 log = logging.getLogger(__name__)
 
-_FORMAT, _VERSION = "aih-columns", 1
+_FORMAT, _VERSION = "aih-columns", 2
 _LARGE_BYTES = 64  # of a field per sample: larger ones stay in the shards
-_KEPT_GATHERED = 2
+_BLOCK_ROWS = 1 << 14  # a field of these many takes a few MB, and so does what is worked out of it
 
 ABOUT = {name: spec for name, spec in SPECS.items() if not spec.is_image} | DERIVED
 
@@ -48,6 +52,19 @@ class Texts(NamedTuple):
     def values(self) -> Array:
         """The texts (N,)."""
         return np.array(self.words or [""], "U")[self.codes]
+
+    def holds(self, question: Callable[[str], bool]) -> Array:
+        """The answer for each text, bool (N,); a question is asked once about a word."""
+        if len(self.words) <= len(self.codes):
+            return np.array([question(word) for word in self.words or [""]], bool)[self.codes]
+        codes, places = np.unique(self.codes, return_inverse=True)
+        return np.array([question(self.words[code]) for code in codes.tolist()], bool)[places]
+
+    def ranks(self) -> Array:
+        """Whole numbers (N,) in the order of the texts."""
+        ranks = np.zeros(max(1, len(self.words)), np.int64)
+        ranks[sorted(range(len(self.words)), key=self.words.__getitem__)] = np.arange(len(self.words))
+        return ranks[self.codes]
 
 
 Column = Array | Texts
@@ -63,31 +80,46 @@ _STORED = (*_SMALL, *DERIVED)  # in the file, besides texts
 
 
 class Columns:
-    """Columns by name, each (N, ...), or Texts; `readable` (N,) bool says whose shard could be read."""
+    """Columns by name, each (N, ...), or Texts; `readable` (N,) bool says whose shard could be read.
+
+    `heat` (3, 2, 1025) int64 counts keypoints by split, hand and place in the image (heatmap.py), of all samples that
+    could be read, flagged ones too.
+    """
 
     def __init__(self, dataset: Dataset, stored: Mapping[str, Array], words: dict[str, list[str]]) -> None:
         self.dataset = dataset
         self.readable: Array = stored["readable"]
+        self.heat: Array = stored["heat"]
         self.words = words
         self._stored = stored
-        self._gathered: dict[str, Array] = {}
+        self._gathering = threading.Lock()  # one dataset, asked by several threads
         self._starts = [0, *accumulate(shard["samples"] for shard in dataset.shards)]
+        self._numbers = {shard["file"]: k for k, shard in enumerate(dataset.shards)}
 
     def __len__(self) -> int:
         return len(self.readable)
 
     def __getitem__(self, name: str) -> Column:
+        return self.part(name, slice(0, len(self)))
+
+    def blocks(self) -> Iterator[slice]:
+        """All rows, in stretches of whole shards; at least one. A large field fits into memory by these."""
+        begin = 0
+        for end in self._starts[1:-1]:
+            if end - begin >= _BLOCK_ROWS:
+                yield slice(begin, end)
+                begin = end
+        yield slice(begin, len(self))
+
+    def part(self, name: str, rows: slice) -> Column:
+        """A column's rows of a block. Raises ConfigError where there is none of that name."""
         if name in self.words:
-            return Texts(self._stored[name], self.words[name])
+            return Texts(self._stored[name][rows], self.words[name])
         if name in self._stored:
-            return self._stored[name]
+            return self._stored[name][rows]
         if name not in ABOUT:
             raise ConfigError(f"no column {name!r}. There are {', '.join(ABOUT)}.")
-        if name not in self._gathered:
-            while len(self._gathered) >= _KEPT_GATHERED:
-                self._gathered.pop(next(iter(self._gathered)))
-            self._gathered[name] = self._gather(name)
-        return self._gathered[name]
+        return self._gather(name, rows)
 
     def place(self, row: int) -> tuple[dict[str, Any], int]:
         """The entry of dataset.json and the position in it of a row."""
@@ -96,24 +128,30 @@ class Columns:
 
     def rows_of_file(self, file: str) -> range:
         """The rows of a shard. Raises ConfigError where there is none of that name."""
-        for k, shard in enumerate(self.dataset.shards):
-            if shard["file"] == file:
-                return range(self._starts[k], self._starts[k + 1])
-        raise ConfigError(f"{file}: is no shard of {self.dataset.folder}.")
+        if file not in self._numbers:
+            raise ConfigError(f"{file}: is no shard of {self.dataset.folder}.")
+        k = self._numbers[file]
+        return range(self._starts[k], self._starts[k + 1])
 
     def row_of(self, index: int) -> int | None:
         """The row of a sample's index; None where the dataset holds none."""
         found = np.flatnonzero(self._stored["index"] == index)
         return int(found[0]) if len(found) else None
 
-    def _gather(self, name: str) -> Array:
+    def _gather(self, name: str, rows: slice) -> Array:
         spec = SPECS[name]
-        values = np.zeros((len(self), *(int(d) for d in spec.dims.split())), spec.dtype)
-        for k in range(len(self.dataset.shards)):
-            try:
-                values[self._starts[k] : self._starts[k + 1]] = self.dataset.small_arrays_of(k)[name]
-            except AihError as error:
-                log.warning("%s", error)
+        values = np.zeros((rows.stop - rows.start, *(int(d) for d in spec.dims.split())), spec.dtype)
+        with self._gathering:
+            readable = self.readable.copy()
+            for k in range(bisect_right(self._starts, rows.start) - 1, bisect_left(self._starts, rows.stop)):
+                try:
+                    held = slice(self._starts[k] - rows.start, self._starts[k + 1] - rows.start)
+                    values[held] = self.dataset.small_arrays_of(k)[name]
+                except AihError as error:
+                    log.warning("%s", error)
+                    readable[self._starts[k] : self._starts[k + 1]] = False  # else zeros would pass for its figures
+                self.dataset.release()  # to read a mapped file that somebody has cut short would end the process
+            self.readable = readable
         return values
 
 
@@ -155,7 +193,8 @@ def _collect(
 ) -> tuple[dict[str, Array], dict[str, list[str]]]:
     """One pass over the shards."""
     count, hands = len(dataset), hands_of(dataset.folder)
-    stored: dict[str, Array] = {"readable": np.zeros(count, bool)}
+    stored: dict[str, Array] = {"readable": np.zeros(count, bool), "heat": np.zeros(HEAT_SHAPE, np.int64)}
+    size_px = read_json(dataset.folder / LISTING_FILE).get("image_size_px")
     for name in _STORED:
         spec = ABOUT[name]
         stored[name] = np.zeros((count, *(int(d) for d in spec.dims.split())), spec.dtype)
@@ -174,15 +213,16 @@ def _collect(
                 stored[name][rows] = plain[name]
             for name in DERIVED:
                 stored[name][rows] = derived[name]
+            if isinstance(size_px, int) and size_px > 0:
+                stored["heat"][SPLITS.index(shard["split"])] += count_keypoints(plain, size_px)
             stored["readable"][rows] = True
         except (AihError, *DAMAGE) as error:
             log.warning("%s: cannot be read: %s", shard["file"], error)
-        last = (
-            shard["first"] + shard["samples"]
-        )  # from dataset.json: a sample has its name although its shard is damaged
+        last = shard["first"] + shard["samples"]  # of dataset.json: a sample has its name, its shard damaged or not
         stored["index"][rows] = indices_of(shard["engine"], shard["split"], shard["first"], last)
         for name in _TEXTS:
             stored[name][rows] = _coded(codes[name], texts.get(name, ""))
+        dataset.release()
         if on_progress is not None:
             on_progress(k + 1, len(dataset.shards))
     return stored, {name: list(of) for name, of in codes.items()}
@@ -214,15 +254,15 @@ def _read(path: Path, digest: str, count: int) -> tuple[dict[str, Array], dict[s
             if (head.get("format"), head.get("version"), head.get("of")) != (_FORMAT, _VERSION, digest):
                 log.info("%s: of another state of the dataset; it is made again", path)
                 return None
-            tables = {name: table(file[name], *_layout(name)) for name in ("readable", *_STORED, *_TEXTS)}
-            words = json.loads(np.asarray(file["words"]).tobytes())
-        if any(t.shape[0] != count for t in tables.values()):
+            tables = {name: table(file, name, *_layout(name)) for name in ("readable", *_STORED, *_TEXTS)}
+            words, heat = json.loads(np.asarray(file["words"]).tobytes()), np.asarray(file["heat"])
+        if any(t.shape[0] != count for t in tables.values()) or heat.shape != HEAT_SHAPE:
             return None
-        arrays = map_file(path, tables)
+        arrays = map_file(path, tables) | {"heat": heat}
     except DAMAGE as error:
         log.warning("%s: damaged (%s); it is made again", path, error)
         return None
-    bools = [name for name, array in arrays.items() if name == "readable" or _dtype(name).kind == "b"]
+    bools = [name for name in tables if _dtype(name).kind == "b"]
     return arrays | {name: arrays[name].view(bool) for name in bools}, words
 
 

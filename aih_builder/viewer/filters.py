@@ -3,8 +3,9 @@
 """
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -73,8 +74,14 @@ class Range(NamedTuple):
 ANY = Range()
 
 
-def _one_of(name: str, words: tuple[str, ...]) -> str:
-    return f"{name} == {json.dumps(words[0])}" if len(words) == 1 else f"{name} in {json.dumps(words)}"
+def quoted(word: str) -> str:
+    """A text as a question writes it."""
+    return json.dumps(word, ensure_ascii=False)
+
+
+def one_of(name: str, words: Sequence[str]) -> str:
+    """The question whether a column of texts holds one of some words."""
+    return f"{name} == {quoted(words[0])}" if len(words) == 1 else f"{name} in [{', '.join(map(quoted, words))}]"
 
 
 def _written(number: float | None) -> str:
@@ -102,7 +109,7 @@ class Filters:
     def expression(self) -> str:
         """All of it as one question, "" for every sample."""
         chosen = (("engine", self.engine), ("split", self.split), ("pose_family", self.family))
-        parts = [_one_of(name, words) for name, words in chosen if words]
+        parts = [one_of(name, words) for name, words in chosen if words]
         if self.tone:
             tones = [f"any(skin_tone == {tone})" for tone in self.tone]
             parts.append(tones[0] if len(tones) == 1 else f"({' or '.join(tones)})")
@@ -111,7 +118,7 @@ class Filters:
         parts += self.penetration.about("penetration_mm") + self.contact.about("contact_fraction")
         if self.source:
             names = ("shape_id", "pose_id", "texture_id", "background_id")
-            parts.append("(" + " or ".join(f"{json.dumps(self.source)} in {name}" for name in names) + ")")
+            parts.append("(" + " or ".join(f"{quoted(self.source)} in {name}" for name in names) + ")")
         if self.validity:
             if self.validity not in VALIDITY:
                 raise ConfigError(f"validity {self.validity!r}: expected one of {', '.join(VALIDITY)}.")
@@ -149,6 +156,8 @@ class Filters:
                     values[field.name] = int(text) if isinstance(default, int) else text
         except ValueError as error:
             raise ConfigError(f"address: {error}. Open the first page again.") from error
+        if values.get("seed", 0) < 0:
+            raise ConfigError(f"address: seed is {values['seed']}, expected 0 or more. Open the first page again.")
         return cls(**values)
 
 
@@ -160,19 +169,32 @@ class View:
     ) -> None:
         self.columns, self.flagged = columns, list(flagged)
         self.problems = dict(problems or {})  # of indices
+        self._live: dict[str, Array] = {}
 
-    def column(self, name: str) -> Any:
-        """A column by name. Raises ConfigError where there is none."""
+    def column(self, name: str, rows: slice | None = None) -> Any:
+        """A column by name, or its rows of a block. Raises ConfigError where there is none."""
+        rows = slice(0, len(self.columns)) if rows is None else rows
         if name == "readable":
-            return self.columns.readable
-        if name == "flagged":
-            return np.isin(self.columns["index"], self.flagged)  # pyright: ignore[reportArgumentType]
-        if name == "problems":
-            counts = np.zeros(len(self.columns), np.int32)
-            for index, texts in self.problems.items():
-                counts[self.columns["index"] == index] = len(texts)
-            return counts
-        return self.columns[name]
+            return self.columns.readable[rows]
+        if name not in LIVE:
+            return self.columns.part(name, rows)
+        if name not in self._live:
+            self._live[name] = self._flags() if name == "flagged" else self._counts()
+        return self._live[name][rows]
+
+    def _flags(self) -> Array:
+        return np.isin(np.asarray(self.columns["index"]), self.flagged)
+
+    def _counts(self) -> Array:
+        indices = np.asarray(self.columns["index"])
+        counts, found = np.zeros(len(indices), np.int32), np.flatnonzero(np.isin(indices, list(self.problems)))
+        counts[found] = [len(self.problems[index]) for index in indices[found].tolist()]
+        return counts
+
+    def blocks(self) -> Iterator[tuple[int, Callable[[str], Any]]]:
+        """Of each block, in order: how many rows it has, and its columns by name."""
+        for rows in self.columns.blocks():
+            yield rows.stop - rows.start, partial(self.column, rows=rows)
 
     def rows(self, filters: Filters) -> Array:
         """Rows (int64) that the filters ask for, in their order. Raises ConfigError for a question that has no answer.
@@ -182,7 +204,7 @@ class View:
         count, text = len(self.columns), filters.expression()
         rows = np.arange(count)
         if text:
-            kept = selected(text, self.column, NAMES, count)
+            kept = np.concatenate([selected(text, columns, NAMES, size) for size, columns in self.blocks()])
             if "readable" not in names_in(text):
                 kept = kept & self.columns.readable
             rows = np.flatnonzero(kept)
@@ -196,11 +218,19 @@ def _ordered(view: View, rows: Array, filters: Filters) -> Array:
     if sort == "random":
         return rows[np.random.default_rng([filters.seed, len(view.columns)]).permutation(len(rows))]
     descending, text = sort.startswith("-"), sort.removeprefix("-")
-    key = evaluated(text, view.column, NAMES)
-    key = key.values() if isinstance(key, Texts) else key
-    if not isinstance(key, np.ndarray) or key.shape != (len(view.columns),):
-        raise ConfigError(f"sort {filters.sort!r}: expected one value for each sample, such as -occlusion_rate[right].")
-    values = key[rows]
+    keys = [_key(text, columns, size) for size, columns in view.blocks()]
+    if isinstance(keys[0], Texts):
+        values = Texts(np.concatenate([key.codes for key in keys]), keys[0].words).ranks()[rows]
+    else:
+        values = np.concatenate(keys)[rows]
     if not descending:
         return rows[np.argsort(values, kind="stable")]
     return rows[::-1][np.argsort(values[::-1], kind="stable")][::-1]
+
+
+def _key(text: str, columns: Callable[[str], Any], size: int) -> Any:
+    key = evaluated(text, columns, NAMES)
+    values = key.codes if isinstance(key, Texts) else key
+    if not isinstance(values, np.ndarray) or values.shape != (size,):
+        raise ConfigError(f"sort {text!r}: expected one value for each sample, such as -occlusion_rate[right].")
+    return key

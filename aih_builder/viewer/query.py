@@ -143,9 +143,9 @@ class _Reading:
         if any(texts) != all(texts):
             raise self._refusal(f"{_kind(left)} cannot be compared with {_kind(right)}")
         if isinstance(left, Texts) and isinstance(right, str):
-            return np.array([relation(word, right) for word in left.words or [""]], bool)[left.codes]
+            return left.holds(lambda word: relation(word, right))
         if isinstance(right, Texts) and isinstance(left, str):
-            return np.array([relation(left, word) for word in right.words or [""]], bool)[right.codes]
+            return right.holds(lambda word: relation(left, word))
         if all(texts):
             return relation(*(side.values() if isinstance(side, Texts) else side for side in (left, right)))
         return relation(_exact(left), _exact(right))
@@ -153,7 +153,7 @@ class _Reading:
     def _contained(self, left: Any, right: Any) -> Any:
         """`"clap" in pose_family` is a part of the text; `split in ["val", "test"]` is one of several."""
         if isinstance(right, Texts) and isinstance(left, str):
-            return np.array([left in word for word in right.words or [""]], bool)[right.codes]
+            return right.holds(lambda word: left in word)
         if isinstance(right, list):
             answer: Any = False
             for item in right:

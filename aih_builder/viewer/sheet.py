@@ -81,7 +81,7 @@ def sample_block(sample: Sample) -> ImageU8:
 
 def caption(sample: Sample) -> tuple[str, str]:
     """Two lines of text: which sample it is and how it was framed; what is measured."""
-    target = SIDES[sample.target_hand] if sample.target_hand >= 0 else "none"
+    target = SIDES[sample.target_hand] if sample.target_hand in (0, 1) else "none"
     framed = f"framed on {'the target' if sample.framing == 'target' else 'both'}"
     first = f"#{sample.index}  {sample.engine} / {sample.split}  target {target}, {framed}  {sample.pose_family}"
     hidden = (

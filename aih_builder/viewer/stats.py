@@ -3,6 +3,7 @@
 All figures are plain numbers in one mapping, which the command prints, writes as JSON and plots.
 """
 
+import logging
 from collections import Counter
 from dataclasses import dataclass
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from aih_builder.config import Manifest
+from aih_builder.errors import ShardError
 from aih_builder.geometry import FloatArray, rotation_matrix
 from aih_builder.hands.anatomy import angles_from_pose, angles_of_poses
 from aih_builder.hands.conventions import FINGERS
@@ -19,12 +21,12 @@ from aih_builder.shards.reader import Dataset
 from aih_builder.sources.pose_clusters import distances_mm
 from aih_builder.sources.pose_distance import pair_joints_mm
 from aih_builder.sources.pose_library import PoseLibrary
-from aih_builder.viewer.derived import view_directions
+from aih_builder.viewer.derived import AXES
+
+log = logging.getLogger(__name__)
 
 MOST_ROWS = 100_000  # samples that are read: of a larger dataset, evenly spaced ones
 MOST_PAIRS = 10_000  # of which distances are measured: beyond, evenly spaced ones
-VIEW_RINGS, VIEW_SECTORS = 8, 16  # cells of equal area on the sphere of view directions
-_AXES = ("flexion", "abduction", "twist")
 _CHUNK = 256
 
 Hands = tuple[HandModel, HandModel]
@@ -70,15 +72,14 @@ def library_figures(library: PoseLibrary, hands: Hands) -> Figures:
 
 
 def dataset_figures(dataset: Dataset, manifest: Manifest, hands: Hands) -> Figures:
-    """Figures of a dataset, by one pass over its shards' small arrays."""
+    """Figures of a dataset's poses, by one pass over the small arrays of those of its shards that can be read."""
     counts: Counter[str] = Counter()
     for shard in dataset.shards:
         counts[f"{shard['engine']} {shard['split']}"] += shard["samples"]
-    if not len(dataset):
-        return {"kind": "dataset", "samples": 0, "splits": dict(counts)}
-    step = max(1, -(-len(dataset) // MOST_ROWS))
-    columns = _columns(dataset, step)
+    columns = _columns(dataset, max(1, -(-len(dataset) // MOST_ROWS)))
     count = len(columns["index"])
+    if not count:
+        return {"kind": "dataset", "samples": len(dataset), "read": 0, "splits": dict(counts)}
     both = np.asarray(columns["hand_present"].all(axis=1))
     poses = Poses(
         columns["pose_valid"] & columns["hand_present"], columns["mano_pose_rad"], columns["mano_betas"],
@@ -93,7 +94,6 @@ def dataset_figures(dataset: Dataset, manifest: Manifest, hands: Hands) -> Figur
         engine: _occlusion(columns, both & (columns["engine"] == engine), manifest, engine)
         for engine in dict.fromkeys(columns["engine"].tolist())
     }
-    figures["views"] = _views(poses, hands)
     return figures
 
 
@@ -105,7 +105,12 @@ def _columns(dataset: Dataset, step: int) -> dict[str, np.ndarray]:
         "target_hand",
     )  # fmt: skip
     parts: dict[str, list[np.ndarray]] = {name: [] for name in names}
-    for plain in dataset.small_arrays():
+    for k in range(len(dataset.shards)):
+        try:
+            plain = dataset.small_arrays_of(k)
+        except ShardError as error:
+            log.warning("%s", error)
+            continue
         for name in names:
             values = plain[name][::step]
             parts[name].append(values.astype("U") if values.dtype.kind in "SO" else np.array(values))
@@ -201,7 +206,7 @@ def _joint_ranges(poses: Poses, hands: Hands) -> list[Figures]:
     ranges = []
     for finger, base in FINGERS.items():
         for k in range(3):
-            for axis, name in enumerate(_AXES):
+            for axis, name in enumerate(AXES):
                 low, high = limits[base + k, axis]
                 if high <= low or not len(angles):
                     continue
@@ -233,26 +238,6 @@ def _occlusion(columns: dict[str, np.ndarray], rows: np.ndarray, manifest: Manif
             found[name] = (counts / len(rates)).tolist()
         found["target_side"] = {side: float((target == k).mean()) for k, side in enumerate(SIDES)}
     return found
-
-
-def _views(poses: Poses, hands: Hands) -> Figures:
-    """Where cameras stand, seen from the hands: directions in the frame of the root, of a left hand mirrored.
-
-    cells counts directions by rings of equal height (from -z to +z of the model's rest frame) and sectors around.
-    """
-    directions = []
-    for side, hand in enumerate(hands):
-        rows = _evenly(np.flatnonzero(poses.known[:, side]), MOST_ROWS)
-        rest_m = np.array([hand.rest_wrist_m(betas) for betas in poses.betas[rows, side]]).reshape(-1, 3)
-        turns = np.asarray(poses.pose_rad[rows, side, :3], np.float64)
-        directions.append(view_directions(hand, turns, rest_m + poses.trans_m[rows, side]))
-    points = np.concatenate(directions)
-    ring = np.clip(((points[:, 2] + 1) / 2 * VIEW_RINGS).astype(int), 0, VIEW_RINGS - 1)
-    turns = (np.arctan2(points[:, 1], points[:, 0]) + np.pi) / (2 * np.pi)
-    sector = np.clip((turns * VIEW_SECTORS).astype(int), 0, VIEW_SECTORS - 1)
-    cells = np.zeros((VIEW_RINGS, VIEW_SECTORS), int)
-    np.add.at(cells, (ring, sector), 1)
-    return {"directions": len(points), "cells": cells.tolist(), "covered": float((cells > 0).mean())}
 
 
 def _spread(values: np.ndarray) -> Figures:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import html
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
+from aih_builder.viewer.histogram_page import histogram_sections
 from aih_builder.webpage import (
     BLUE,
     FAINT,
@@ -17,34 +19,44 @@ from aih_builder.webpage import (
     document,
     number,
     plain_text,
+    plots,
     section,
     table,
 )
 
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-
 Figures = dict[str, Any]
+
+_WIDTH = 4.9  # inches: two beside each other on a screen, one on a phone
 
 
 def stats_page(name: str, figures: Figures) -> str:
     """The page as HTML. Raises ConfigError where matplotlib is not installed."""
+    return document(f"{name}: statistics", statistics_body(name, figures), figures)
+
+
+def statistics_body(name: str, figures: Figures, link: Callable[[str], str] | None = None) -> str:
+    """The heading and the sections, as HTML. `link` gives the address of the samples that a query finds: with it the
+    bars of a dataset's histograms are links. Raises ConfigError where matplotlib is not installed.
+    """
     with plain_text():  # names of families are not formulas
-        return _page(name, figures)
+        return "".join(_parts(name, figures, link))
 
 
-def _page(name: str, figures: Figures) -> str:
+def _parts(name: str, figures: Figures, link: Callable[[str], str] | None) -> list[str]:
     count = figures.get("poses", figures.get("samples", 0))
     noun = "poses" if figures["kind"] == "pose library" else "samples"
     splits = ", ".join(f"{split} {n:,}" for split, n in figures["splits"].items())
-    if figures.get("read", count) < count:
-        splits += f"; of {figures['read']:,} evenly spaced ones"
-    parts = [f"<h1>{html.escape(name)}</h1><p>{html.escape(figures['kind'])}: {count:,} {noun} ({splits})</p>"]
-    if count:
-        parts += [_families(figures), _joints(figures), _nearest(figures), _interaction(figures)]
+    told = f"{figures['kind']}: {count:,} {noun} ({splits})"
+    if unreadable := figures.get("unreadable"):
+        told += f"; {unreadable:,} cannot be read and are left out"
+    parts = [f"<h1>{html.escape(name)}</h1><p>{html.escape(told)}</p>"]
+    if "histograms" in figures:
+        parts += histogram_sections(figures, link)
+    if figures.get("read", count):
+        parts += [_families(figures), _joints(figures), _nearest(figures)]
+        parts += [_interaction(figures)] if "histograms" not in figures else []
         parts += [_occlusion(engine, found) for engine, found in figures.get("occlusion", {}).items()]
-        parts += [_views(figures["views"])] if figures.get("views", {}).get("directions") else []
-    return document(f"{name}: statistics", "".join(parts), figures)
+    return parts
 
 
 def _families(figures: Figures) -> str:
@@ -65,17 +77,21 @@ def _families(figures: Figures) -> str:
     head = ["family", "count", "share", "effective rank", "in contact", "depth, median mm", "greatest mm"]
     head += ["accepted"] if figures.get("acceptance") else []
     names = list(families)[::-1]
-    axes, drawn = canvas(2, 0.28 * len(names) + 0.7)
-    axes[0].barh(names, [families[n]["count"] for n in names], color=BLUE)
-    axes[0].set_xlabel("count")
-    axes[1].barh(names, [families[n].get("effective_rank", 0) for n in names], color=GREEN)
-    axes[1].set_xlabel("effective rank")
+    drawings, ranks = [], [families[n].get("effective_rank", 0) for n in names]
+    for label, values, colour in (
+        ("count", [families[n]["count"] for n in names], BLUE),
+        ("effective rank", ranks, GREEN),
+    ):
+        (axes,), drawn = canvas(1, 0.24 * len(names) + 0.7, _WIDTH)
+        axes.barh(names, values, color=colour)
+        axes.set_xlabel(label)
+        drawings.append(drawn())
     text = (
         "Effective rank: how many directions the poses of a family spread over: exp of the entropy of the "
         "eigenvalues of their covariance, in the space of both hands' finger angles (degrees) and of the left wrist's "
         "turn (degrees) and place (mm) as seen from the right one. In contact: nearer than 2 mm."
     )
-    return section("Families", text, drawn(), table(head, rows))
+    return section("Families", text, plots(*drawings), table(head, rows))
 
 
 def _acceptance(figures: Figures, family: str) -> str:
@@ -87,7 +103,7 @@ def _joints(figures: Figures) -> str:
     joints = figures["joints"]
     if not joints:
         return ""
-    (axes,), drawn = canvas(1, 0.2 * len(joints) + 0.7)
+    (axes,), drawn = canvas(1, 0.2 * len(joints) + 0.7, 1.3 * _WIDTH)
     for k, joint in enumerate(reversed(joints)):
         axes.plot([joint["low"], joint["high"]], [k, k], color=FAINT, lw=7, solid_capstyle="butt")
         axes.plot([joint["q01"], joint["q99"]], [k, k], color=BLUE, lw=4, solid_capstyle="butt")
@@ -111,37 +127,35 @@ def _nearest(figures: Figures) -> str:
         return ""
     shown = [("to_nearest", "to the nearest other pose", BLUE), ("test_to_train", "from test to train", ORANGE)]
     shown = [item for item in shown if item[0] in nearest]
-    axes, drawn = canvas(len(shown), 2.6)
-    for axis, (key, label, colour) in zip(axes, shown, strict=True):
-        _histogram(axis, nearest[key], label + ", mm", colour)
-        if "cluster_radius" in nearest:
-            axis.axvline(nearest["cluster_radius"], color=INK, ls="--", lw=1)
+    dashed = nearest.get("cluster_radius")
+    drawings = [_histogram(nearest[key], label + ", mm", colour, dashed) for key, label, colour in shown]
     radius = f" Dashed: the radius of a cluster, {nearest['cluster_radius']} mm." if "cluster_radius" in nearest else ""
     least = f" Least from test to train: {nearest['test_to_train']['least']:.2f} mm." if len(shown) > 1 else ""
     text = f"Root mean square distance of the 42 joints, of {nearest['distinct_poses']:,} different pairs."
     if nearest["pairs"] < nearest["of_pairs"]:
         text += f" Over {nearest['pairs']:,} of {nearest['of_pairs']:,} pairs, evenly spaced, as the ranks."
-    return section("Nearest neighbours", text + radius + least, drawn())
+    return section("Nearest neighbours", text + radius + least, plots(*drawings))
 
 
 def _interaction(figures: Figures) -> str:
     if not figures["penetration_mm"]["count"]:
         return ""
-    axes, drawn = canvas(2, 2.6)
-    _histogram(axes[0], figures["penetration_mm"], "penetration, mm", BLUE)
-    _histogram(axes[1], figures["contact_fraction"], "share of vertices in contact", GREEN)
+    drawings = (
+        _histogram(figures["penetration_mm"], "penetration, mm", BLUE),
+        _histogram(figures["contact_fraction"], "share of vertices in contact", GREEN),
+    )
     depth = figures["penetration_mm"]
     text = (
         f"{100 * figures['contact_share']:.1f} % of the pairs touch. Depth of the deepest vertex: median "
         f"{depth['median']:.2f}, 99 % {depth['q99']:.2f}, greatest {depth['greatest']:.2f} mm."
     )
-    return section("Penetration and contact", text, drawn())
+    return section("Penetration and contact", text, plots(*drawings))
 
 
 def _occlusion(engine: str, found: Figures) -> str:
     if "target" not in found:
         return ""
-    (axes,), drawn = canvas(1, 2.8)
+    (axes,), drawn = canvas(1, 2.8, 1.3 * _WIDTH)
     labels = [f"{a:g} to {b:g}" for a, b in zip(found["bins"], found["bins"][1:], strict=False)]
     shown = [("asked", FAINT), ("target", BLUE), ("right", ORANGE), ("left", GREEN)]
     shown = [(key, colour) for key, colour in shown if key in found]
@@ -157,22 +171,11 @@ def _occlusion(engine: str, found: Figures) -> str:
     return section(f"Occlusion rate, AIH-{engine.capitalize()}", text, drawn())
 
 
-def _views(views: Figures) -> str:
-    (axes,), drawn = canvas(1, 3.2)
-    picture = axes.imshow(views["cells"], origin="lower", extent=(-180, 180, -1, 1), aspect="auto", cmap="viridis")
-    axes.set_xlabel("around the hand's z axis, degrees")
-    axes.set_ylabel("height")
-    bar = axes.figure.colorbar(picture, ax=axes)
-    bar.ax.tick_params(colors=INK)
-    bar.outline.set_visible(False)  # pyright: ignore[reportCallIssue]
-    text = (
-        f"{views['directions']:,} directions from a hand to the camera, in the frame of its root (left hands "
-        f"mirrored), in cells of equal area; {100 * views['covered']:.0f} % of the cells are hit."
-    )
-    return section("View directions", text, drawn())
-
-
-def _histogram(axis: Axes, spread: Figures, label: str, colour: str) -> None:
+def _histogram(spread: Figures, label: str, colour: str, dashed: float | None = None) -> str:
+    (axes,), drawn = canvas(1, 2.4, _WIDTH)
     edges = np.array(spread["histogram"]["edges"])
-    axis.bar(edges[:-1], spread["histogram"]["counts"], np.diff(edges), align="edge", color=colour)
-    axis.set_xlabel(label)
+    axes.bar(edges[:-1], spread["histogram"]["counts"], np.diff(edges), align="edge", color=colour)
+    axes.set_xlabel(label)
+    if dashed is not None:
+        axes.axvline(dashed, color=INK, ls="--", lw=1)
+    return drawn()

@@ -48,7 +48,7 @@ def test_a_library_is_built_told_of_drawn_and_plotted(tmp_path: Path) -> None:
     page = aih("stats", out, "--out", tmp_path / "a.html")
     assert page.exit_code == 0, page.stderr
     assert "near-miss" in page.stdout
-    assert (tmp_path / "a.html").read_text().count("<svg") == 4
+    assert (tmp_path / "a.html").read_text().count("<svg") == 7
 
 
 def test_the_shipped_library_is_told_of_without_a_name() -> None:

@@ -1,6 +1,7 @@
 import contextlib
 import json
 import multiprocessing
+import os
 import pickle
 import shutil
 from pathlib import Path
@@ -122,6 +123,20 @@ def test_files_kept_open_are_few_and_any_order_reads_the_same(
     for i in np.random.default_rng(0).integers(0, 9, 100).tolist():
         assert read(fresh, i) == expected[i]
         assert open_files() <= before + 2
+
+
+def test_a_dataset_that_lets_go_of_its_files_reads_them_anew_as_they_are_then(copy: Path) -> None:
+    fresh, before = open_dataset(copy), open_files()
+    expected = [read(fresh, i) for i in range(9)]
+    fresh.release()
+    assert open_files() == before
+    file = copy / "render/train/render-train-00002.h5"
+    whole = file.read_bytes()
+    os.truncate(file, 100)  # to read it from its map would end the process
+    with pytest.raises(ShardError, match="not a readable shard"):
+        read(fresh, 4)
+    file.write_bytes(whole)
+    assert [read(fresh, i) for i in range(9)] == expected
 
 
 def test_a_shard_that_is_replaced_is_read_to_its_old_end_or_refused(copy: Path) -> None:

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from aih_builder import open_dataset
 from aih_builder.errors import ConfigError
+from aih_builder.viewer import columns
 from aih_builder.viewer.columns import open_columns
 from aih_builder.viewer.filters import SORTS, VALIDITY, Filters, Range, View
 
@@ -101,6 +102,7 @@ def test_a_sample_that_cannot_be_read_answers_only_to_that(view: View, tmp_path:
         ({"occlusion_right": "much"}, "range 'much'"),
         ({"tone": "dark"}, "address"),
         ({"seed": "x"}, "address"),
+        ({"seed": "-1"}, "seed is -1, expected 0 or more"),
     ],
 )
 def test_an_address_that_cannot_be_read_is_refused(params: dict[str, str], told: str) -> None:
@@ -115,3 +117,30 @@ def test_wrong_choices_are_refused(view: View) -> None:
         view.rows(Filters(sort="occlusion_rate"))
     with pytest.raises(ConfigError, match="is no field"):
         view.rows(Filters(sort="-beauty"))
+
+
+QUESTIONS = [
+    Filters(where="min(cam_joints_m[right, 0]) < 0.1 or mano_pose_rad[left, 3] > 0", sort="-cam_joints_m[right, 0, 2]"),
+    Filters(where="any(occlusion_rate > 0.1) and not flagged", sort="pose_id"),
+    Filters(where="problems > 0 or flagged", sort="-problems"),
+    Filters(source="monk", sort="-pose_family"),
+]
+
+
+@pytest.mark.parametrize("asked", QUESTIONS, ids=str)
+def test_answers_are_the_same_shard_by_shard(view: View, asked: Filters, monkeypatch: pytest.MonkeyPatch) -> None:
+    indices = np.asarray(view.columns["index"]).tolist()
+    here = View(view.columns, indices[1:4], {indices[-1]: ["bad"], indices[2]: ["bad", "worse"], 999_999: ["away"]})
+    whole = here.rows(asked).tolist()
+    monkeypatch.setattr(columns, "_BLOCK_ROWS", 1)
+    assert len(list(view.columns.blocks())) == len(view.columns.dataset.shards) > 1
+    assert here.rows(asked).tolist() == whole
+    assert whole
+
+
+def test_problems_are_counted_where_they_are(view: View) -> None:
+    indices = np.asarray(view.columns["index"]).tolist()
+    here = View(view.columns, [], {indices[-1]: ["bad"], indices[2]: ["bad", "worse"]})
+    expected = [0] * len(indices)
+    expected[2], expected[-1] = 2, 1
+    assert here.column("problems").tolist() == expected

@@ -97,3 +97,12 @@ def test_what_is_no_question_is_refused_with_what_to_write(text: str, told: str)
 def test_no_text_raises_anything_but_our_error(text: str) -> None:
     with contextlib.suppress(ConfigError):
         rows(text)
+
+
+@given(st.lists(st.text(max_size=3), min_size=1, unique=True), st.data())
+def test_texts_answer_and_sort_as_their_values_do(words: list[str], data: st.DataObject) -> None:
+    codes = data.draw(st.lists(st.integers(0, len(words) - 1), max_size=12))
+    texts = Texts(np.array(codes, np.int32), words)
+    assert texts.holds(lambda word: "a" in word).tolist() == ["a" in words[code] for code in codes]
+    order = sorted(range(len(codes)), key=lambda row: words[codes[row]])
+    assert np.argsort(texts.ranks(), kind="stable").tolist() == order

@@ -19,8 +19,6 @@ from aih_builder.synth.assets import load_hands
 from aih_builder.viewer import stats as statistics
 from aih_builder.viewer.stats import (
     Figures,
-    Poses,
-    _views,
     dataset_figures,
     effective_rank,
     library_figures,
@@ -103,7 +101,6 @@ def test_a_dataset_s_figures_are_those_of_its_samples(small_dataset: Path) -> No
     assert found["target"] == pytest.approx(expected)
     assert found["asked"] == [0.2, 0.3, 0.3, 0.2]
     assert figures["penetration_mm"]["greatest"] == pytest.approx(max(s.penetration_mm for s in pairs))
-    assert figures["views"]["directions"] == sum(int(s.hand_present.sum()) for s in samples)
 
 
 def test_of_a_large_dataset_every_so_manieth_sample_is_read(
@@ -120,23 +117,6 @@ def test_both_engines_and_unknown_poses_are_counted(both_dataset: Path) -> None:
     assert "asked" not in figures["occlusion"]["sync"]
     assert figures["poses_unknown"] == 0
     assert figures["nearest_mm"]["distinct_poses"] <= 9
-
-
-def test_a_view_is_the_direction_to_the_camera_in_the_hand_s_own_frame() -> None:
-    """The wrist stands 1 m before the camera; a hand turned by R sees it along R^T (0, 0, -1), a left one mirrored."""
-    quarter = np.array([0.0, np.pi / 2, 0.0])  # R (0, 0, 1) = (1, 0, 0), so R^T (0, 0, -1) = (1, 0, 0)
-    for side, column in ((0, 8), (1, 0)):  # sectors from -x over -y: +x begins sector 8, -x sector 0 or 15
-        known = np.zeros((1, 2), bool)
-        known[0, side] = True
-        pose_rad, betas, trans_m = np.zeros((1, 2, 48)), np.zeros((1, 2, 10)), np.zeros((1, 2, 3))
-        pose_rad[0, side, :3] = quarter
-        trans_m[0, side] = [0, 0, 1] - HANDS[side].rest_wrist_m(betas[0, side])
-        nothing = np.zeros(1)
-        poses = Poses(known, pose_rad, betas, trans_m, nothing, nothing, np.zeros(1, bool), nothing, nothing, nothing)
-        cells = np.array(_views(poses, HANDS)["cells"])
-        row, sector = (int(at[0]) for at in np.nonzero(cells))
-        assert row in (3, 4)  # at the equator
-        assert sector in {column, (column - 1) % 16}
 
 
 class _Outline(HTMLParser):
@@ -178,9 +158,8 @@ def test_the_page_holds_every_plot_and_no_link(both_dataset: Path) -> None:
         "Penetration and contact",
         "Occlusion rate, AIH-Render",
         "Occlusion rate, AIH-Sync",
-        "View directions",
     ]
-    assert found.pictures == 7
+    assert found.pictures == 9
     assert found.links == []
     assert "<title>a &lt;b&gt; &amp; c: statistics</title>" in page
     stored = page.partition('id="figures">')[2].partition("</script>")[0]
@@ -211,4 +190,4 @@ def test_datasets_of_one_sample_and_of_single_hands_have_figures(tmp_path: Path)
     figures = figures_of(tmp_path / "singles")
     assert (figures["samples"], figures["two_hand_samples"]) == (2, 0)
     assert figures["penetration_mm"] == {"count": 0}
-    assert outline(stats_page("singles", figures)).headings == ["Families", "Joint ranges used", "View directions"]
+    assert outline(stats_page("singles", figures)).headings == ["Families", "Joint ranges used"]
