@@ -44,4 +44,4 @@ def view(
             folder, predictions, problems=None if problems is None else read_problems(problems), jobs=jobs,
             on_progress=show,
         )  # fmt: skip
-    serve(desk, port, lambda address: typer.echo(f"{folder}: {len(desk.columns):,} samples at {address}"))
+    serve(desk, port, lambda address: typer.echo(f"{folder}: {len(desk.state.columns):,} samples at {address}"))

@@ -237,6 +237,17 @@ def test_a_bad_mask_is_found_by_the_check_in_three_clicks(viewer: Viewer) -> Non
     assert shown_indices(page) == [planted]
 
 
+def test_a_bar_of_the_statistics_leads_to_its_samples(viewer: Viewer) -> None:
+    page = viewer.open("/statistics")
+    page.wait_for_selector(".statistics svg a")
+    bar = page.locator(".statistics svg a").first
+    assert "where=" in (bar.get_attribute("xlink:href") or bar.get_attribute("href"))
+    bar.locator("path").first.click()
+    page.wait_for_selector(".grid img")
+    assert "where=" in page.url
+    assert 0 < len(shown_indices(page)) <= len(open_dataset(viewer.folder))
+
+
 def test_a_shard_that_goes_away_becomes_an_error_card(viewer: Viewer, tmp_path: Path) -> None:
     sample = open_dataset(viewer.folder)[-1]
     page = viewer.open(f"/sample?index={sample.index}")

@@ -1,6 +1,5 @@
 """A check of the whole dataset that runs while one looks on: `aih validate` in a thread of its own."""
 
-import json
 import logging
 import threading
 from collections.abc import Callable
@@ -47,11 +46,13 @@ class Check:
         log.info("checking every sample of %s", self._folder)
         try:
             report = validate(self._folder, jobs=self._jobs, on_progress=note)
+            self._on_found(report.problems)
+            self.progress = Progress(done=report.shards, of=report.shards, checked=report.samples)
         except AihError as error:
             self.progress = Progress(error=str(error))
-            return
-        self._on_found(report.problems)
-        self.progress = Progress(done=report.shards, of=report.shards, checked=report.samples)
+        finally:
+            if self.progress.running:  # else no other check could be started
+                self.progress = Progress(error="The check broke off; what `aih view` printed says why.")
 
 
 def read_problems(path: Path) -> list[Problem]:
@@ -61,7 +62,7 @@ def read_problems(path: Path) -> list[Problem]:
         return [
             Problem(str(p["file"]), None if p["sample"] is None else int(p["sample"]), str(p["message"])) for p in told
         ]
-    except (AihError, KeyError, TypeError, ValueError, json.JSONDecodeError) as error:
+    except (AihError, KeyError, TypeError, ValueError, OverflowError) as error:
         raise ConfigError(
             f"{path}: no report of a check ({error}). Expected what `aih validate DIR --json` prints."
         ) from error

@@ -1,4 +1,4 @@
-"""What the page asks for, answered: rows of filters, samples by index, flags. Knows nothing of HTTP or gradio."""
+"""What the page asks for, answered: samples by index, flags, statistics. Knows nothing of HTTP or gradio."""
 
 import io
 import threading
@@ -12,20 +12,24 @@ import numpy as np
 from aih_builder.errors import AihError, ConfigError, ShardError
 from aih_builder.hands.model import HandModel
 from aih_builder.hdr.read_predictions import Predicted
-from aih_builder.sample import SIDES, SPECS, Array, Sample
+from aih_builder.hdr.scored_predictions import is_stale
+from aih_builder.sample import SPECS, Sample
 from aih_builder.shards.flags import FLAGS_FILE, read_flags, remove_flags
 from aih_builder.shards.format import LISTING_FILE
 from aih_builder.shards.marking import flag_samples
 from aih_builder.shards.reader import ShardReader, open_dataset
 from aih_builder.shards.validate import Problem
-from aih_builder.viewer.columns import Texts, hands_of, open_columns
-from aih_builder.viewer.filters import Filters, View
+from aih_builder.viewer.columns import hands_of, open_columns
+from aih_builder.viewer.dataset_stats import dataset_statistics
+from aih_builder.viewer.filters import Filters
+from aih_builder.viewer.stats_page import statistics_body
 from aih_builder.viewer.web.checking import Check
 from aih_builder.viewer.web.facts import facts
 from aih_builder.viewer.web.pictures import prediction_pictures
 from aih_builder.viewer.web.predicted import Predictions
+from aih_builder.viewer.web.state import State
 
-_KEPT_ROWS, _KEPT_SAMPLES, _KEPT_READERS = 8, 8, 128
+_KEPT_SAMPLES, _KEPT_READERS = 8, 128
 Stamp = tuple[int, int, int] | None
 Progress = Callable[[int, int], None]
 
@@ -43,77 +47,59 @@ class Desk:
     ) -> None:
         """jobs are the processes of a check; on_progress gets shards, then predictions, done and in all."""
         self.folder = folder
-        self.problems: list[Problem] = problems or []
         self.check = Check(folder, jobs, self.take_problems)
         self._lock = threading.RLock()
+        self._counting = threading.Lock()  # plots are drawn one at a time
         self._on_progress = on_progress
-        self._rows: OrderedDict[Filters, Array] = OrderedDict()
         self._samples: OrderedDict[int, Sample] = OrderedDict()
         self._readers: OrderedDict[str, tuple[Stamp, ShardReader]] = OrderedDict()
         self._hands: tuple[HandModel, HandModel] | None = None
-        self._listing_stamp: Stamp = None
-        self._flags_stamp: Stamp = None
-        self.refresh()
+        self._statistics: tuple[Any, str] | None = None
+        self._listing_stamp = self._flags_stamp = None
+        self.state = self._looked_at(problems or [])
         self.predictions = (
-            None if predictions is None else Predictions(predictions, self.columns.dataset, on_progress=on_progress)
+            None if predictions is None else Predictions(predictions, self.state.columns.dataset, on_progress)
         )
 
-    def refresh(self) -> None:
-        """Look again where dataset.json or flags.json has changed. Raises ConfigError and ShardError."""
+    def now(self) -> State:
+        """The dataset as it is: looked at again where dataset.json or flags.json has changed.
+
+        Raises ConfigError and ShardError.
+        """
         with self._lock:
-            listing, flags = _stamp(self.folder / LISTING_FILE), _stamp(self.folder / FLAGS_FILE)
-            if listing == self._listing_stamp and flags == self._flags_stamp:
-                return
-            if listing != self._listing_stamp:
-                self.columns = open_columns(self.folder, self._on_progress)
-                self._samples.clear()
-            self.flags = read_flags(self.folder)
-            self._look(open_dataset(self.folder).left_out)
-            self._listing_stamp, self._flags_stamp = listing, flags
+            stamps = self._stamps()
+            if stamps[0] is None or stamps != (self._listing_stamp, self._flags_stamp):
+                self.state = self._looked_at(self.state.problems)
+            return self.state
 
     def take_problems(self, problems: list[Problem]) -> None:
         """What a check found, from now on."""
         with self._lock:
-            self.problems = problems
-            self._look(self.view.flagged)
+            self.state = State(self.state.columns, self.state.flags, problems)
 
-    def _look(self, flagged: list[int]) -> None:
-        found: dict[int, list[str]] = {}
-        for problem in self.problems:
-            if (index := self.index_of(problem)) is not None:
-                found.setdefault(index, []).append(problem.message)
-        self.view = View(self.columns, flagged, found)
-        self._rows.clear()
+    def _stamps(self) -> tuple[Stamp, Stamp]:
+        return _stamp(self.folder / LISTING_FILE), _stamp(self.folder / FLAGS_FILE)
 
-    def index_of(self, problem: Problem) -> int | None:
-        """The sample that a problem is about; None where it is the shard's, or not of this dataset."""
-        try:
-            rows = self.columns.rows_of_file(problem.file)
-        except ConfigError:
-            return None
-        return self.index(rows[problem.sample]) if problem.sample is not None and problem.sample < len(rows) else None
-
-    def rows(self, filters: Filters) -> Array:
-        """Rows that the filters ask for; the last few answers are kept. Raises ConfigError."""
-        with self._lock:
-            if filters not in self._rows:
-                self._rows[filters] = self.view.rows(filters)
-                if len(self._rows) > _KEPT_ROWS:
-                    self._rows.popitem(last=False)
-            self._rows.move_to_end(filters)
-            return self._rows[filters]
-
-    def index(self, row: int) -> int:
-        """The index of the sample in a row."""
-        return int(np.asarray(self.columns["index"])[row])
+    def _looked_at(self, problems: list[Problem]) -> State:
+        """Nothing is taken over before all of it could be read."""
+        listing, flags = self._stamps()
+        anew = listing is None or listing != self._listing_stamp
+        columns = open_columns(self.folder, self._on_progress) if anew else self.state.columns
+        found, left_out = read_flags(self.folder), open_dataset(self.folder).left_out
+        state = State(columns, {i: found[i] for i in left_out if i in found}, problems)  # they are read twice
+        if anew:
+            self._samples.clear()
+        self._listing_stamp, self._flags_stamp = listing, flags
+        return state
 
     def sample(self, index: int) -> Sample:
         """Raises ConfigError where the dataset holds no such sample, ShardError where its shard is away or damaged."""
         with self._lock:  # decoding takes a millisecond or two
-            row = self.columns.row_of(index)
+            columns = self.state.columns
+            row = columns.row_of(index)
             if row is None:
                 raise ConfigError(f"sample {index}: {self.folder} holds none of that index.")
-            entry, position = self.columns.place(row)
+            entry, position = columns.place(row)
             reader = self._reader(entry["file"])  # first: it looks whether the file is still the same
             if index not in self._samples:
                 if position >= len(reader):
@@ -141,9 +127,19 @@ class Desk:
         return reader
 
     def predicted(self, index: int) -> Predicted | None:
-        """A sample's prediction, where it is of the attempt that the dataset holds. Raises ShardError if damaged."""
+        """A sample's prediction, where it is of the attempt that the dataset holds.
+
+        Raises ShardError where it is damaged or of an image of another size.
+        """
         found = None if self.predictions is None else self.predictions.of(index)
-        return found if found is not None and found.sample.attempt == self.sample(index).attempt else None
+        if found is None:
+            return None
+        sample = self.sample(index)
+        if is_stale(found, sample):
+            return None
+        if found.size_hw != (size_hw := sample.image_rgb.shape[:2]):
+            raise ShardError(f"{found.place}: is of an image of {found.size_hw}, expected {size_hw}. Predict it again.")
+        return found
 
     def hands(self) -> tuple[HandModel, HandModel]:
         """The dataset's hand models, right and left."""
@@ -156,20 +152,7 @@ class Desk:
 
         Of a sample that cannot be read the facts are its index and `error`.
         """
-        self.refresh()
-        row = self.columns.row_of(index)
-        if row is None:
-            raise ConfigError(f"sample {index}: {self.folder} holds none of that index.")
-        rows = self.rows(filters)
-        place = np.flatnonzero(rows == row)
-        told: dict[str, Any] = {"index": index, "total": len(rows), "place": None, "previous": None, "next": None}
-        if len(place):
-            at = int(place[0])
-            told["place"] = at + 1
-            told["previous"] = self.index(rows[at - 1]) if at else None
-            told["next"] = self.index(rows[at + 1]) if at + 1 < len(rows) else None
-        told["problems"] = self.view.problems.get(index, [])
-        told["flag"] = self.flags[index].reason if index in self.view.flagged else None
+        told = self.now().placed(index, filters)
         try:
             told |= facts(self.sample(index), self.folder)
         except AihError as error:
@@ -181,29 +164,28 @@ class Desk:
             told |= {"predicted": [], "problems": [*told["problems"], str(error)]}
         return told
 
-    def flag(self, index: int, reason: str) -> None:
-        """Flag a sample. Raises ConfigError for a bad reason, ShardError where the flag cannot be kept."""
-        flag_samples(self.folder, {index: reason})
-        self.refresh()
+    def statistics(self, link: Callable[[str], str]) -> str:
+        """HTML of the figures over all samples; `link` gives the address of a query's samples. The last is kept."""
+        with self._counting:
+            state = self._stamps()
+            if self._statistics is None or self._statistics[0] != state:
+                figures = dataset_statistics(self.folder)
+                self._statistics = state, statistics_body(figures["name"], figures, link)
+            return self._statistics[1]
+
+    def flag(self, index: int, reason: str) -> str:
+        """Flag a sample; returns the reason as it is kept.
+
+        Raises ConfigError for a bad reason, ShardError where the flag cannot be kept.
+        """
+        flags = flag_samples(self.folder, {index: reason})
+        self.now()
+        return flags[index].reason.strip()  # as it is kept
 
     def unflag(self, index: int) -> None:
         """Take a sample's flag away. Raises ShardError where that cannot be kept."""
         remove_flags(self.folder, [index])
-        self.refresh()
-
-    def caption(self, row: int) -> list[str]:
-        """Lines below a thumbnail, from the columns."""
-        index = self.index(row)
-        if not self.columns.readable[row]:
-            return [f"#{index}", "cannot be read"]
-        present, rates = (np.asarray(self.columns[name])[row] for name in ("hand_present", "occlusion_rate"))
-        hidden = [f"{side[0].upper()} {100 * rates[i]:.0f}" for i, side in enumerate(SIDES) if present[i]]
-        first = f"#{index} {self._text('engine', row)}"
-        return [first, self._text("pose_family", row), f"hidden {' '.join(hidden)} %"]
-
-    def words(self, name: str) -> list[str]:
-        """The different texts of a column, sorted."""
-        return sorted(word for word in self.columns.words[name] if word)
+        self.now()
 
     def archive(self, index: int) -> bytes:
         """A sample as .npz: the record's fields by name; optional ones that are not stored are left out."""
@@ -212,11 +194,6 @@ class Desk:
         arrays: dict[str, Any] = {name: np.asarray(v) for name, v in values.items() if v is not None}
         np.savez_compressed(file, **arrays)
         return file.getvalue()
-
-    def _text(self, name: str, row: int) -> str:
-        column = self.columns[name]
-        assert isinstance(column, Texts), "only called for texts"
-        return column.words[column.codes[row]]
 
 
 def _stamp(path: Path) -> Stamp:

@@ -17,6 +17,8 @@ from aih_builder.viewer.web.pictures import masks_of, pictures_of
 def facts(sample: Sample, folder: Path) -> dict[str, Any]:
     """Plain JSON types. Boxes are [left, top, width, height] in pixels, of a mask's outermost pixels."""
     height, width = sample.image_rgb.shape[:2]
+    with np.errstate(all="ignore"):  # damaged numbers may overflow; what comes of it is told
+        broken = violations(sample)
     return {
         "index": sample.index,
         "title": f"{sample.engine} / {sample.split} / {sample.pose_family}",
@@ -27,7 +29,7 @@ def facts(sample: Sample, folder: Path) -> dict[str, Any]:
         "posed": bool((sample.hand_present & sample.pose_valid).any()),
         "bones": [[int(parent), joint] for joint, parent in enumerate(KEYPOINT_PARENTS) if parent >= 0],
         "fields": [_field(sample, name) for name in SPECS],
-        "broken": violations(sample),
+        "broken": broken,
         "command": f"aih regenerate {shlex.quote(str(folder))} --index {sample.index}",
     }
 

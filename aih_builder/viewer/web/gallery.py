@@ -14,6 +14,7 @@ from aih_builder.viewer.filters import SORTS, VALIDITY, Filters, Range
 from aih_builder.viewer.query import EXAMPLE
 from aih_builder.viewer.web.desk import Desk
 from aih_builder.viewer.web.pictures import THUMBS
+from aih_builder.viewer.web.state import State
 
 PER_PAGE = 48
 QUIET: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
@@ -95,7 +96,7 @@ def gallery(desk: Desk, pages: gr.Blocks) -> None:
 
     def answer(filters: Filters, show_now: str, number: int) -> dict[Any, Any]:
         try:
-            told = _page(desk, filters, show_now, number)
+            told = _page(desk.now(), filters, show_now, number)
         except AihError as error:
             told = [_complaint(error), "", "", 1]
         return dict(zip(answers, told, strict=True))
@@ -116,7 +117,6 @@ def gallery(desk: Desk, pages: gr.Blocks) -> None:
         number, show_now = params.get("at", "1"), params.get("show", "image")
         show_now = show_now if show_now in THUMBS else "image"
         try:
-            desk.refresh()
             filters = Filters.from_params(params)
             given = form.values(filters)
             told = answer(filters, show_now, int(number) if number.isdecimal() and len(number) < 10 else 1)
@@ -145,7 +145,7 @@ def _filter_fields(desk: Desk) -> dict[str, Any]:
             with gr.Row():
                 for end, sign in (("low", "≥"), ("high", "≤")):
                     fields[f"{name}.{end}"] = gr.Number(None, label=f"{label} {sign}", **limits)
-        fields["family"] = gr.Dropdown(desk.words("pose_family"), multiselect=True, label="Pose family")
+        fields["family"] = gr.Dropdown(desk.state.words("pose_family"), multiselect=True, label="Pose family")
         fields["tone"] = gr.Dropdown(
             [str(tone) for tone in range(1, 11)], multiselect=True, label="Skin tone (Monk), either hand"
         )
@@ -169,18 +169,17 @@ def _complaint(error: AihError) -> str:
     return f'<p class="told bad" role="alert">{html.escape(str(error))}</p>'
 
 
-def _page(desk: Desk, filters: Filters, show: str, page: int) -> list[Any]:
+def _page(state: State, filters: Filters, show: str, page: int) -> list[Any]:
     """How many there are, the thumbnails, the page's address and its number."""
-    desk.refresh()
-    rows, in_all = desk.rows(filters), len(desk.columns)
+    rows, in_all = state.rows(filters), len(state.columns)
     pages = max(1, -(-len(rows) // PER_PAGE))
     page = min(max(page, 1), pages)
     params = filters.to_params()
     tiles = []
     for row in rows[(page - 1) * PER_PAGE : page * PER_PAGE].tolist():
-        index = desk.index(row)
-        mark = "flagged" if index in desk.flags else "problem" if index in desk.view.problems else ""
-        tiles.append(Tile(index, desk.caption(row), show, mark))
+        index = state.index(row)
+        mark = "flagged" if index in state.flags else "problem" if index in state.view.problems else ""
+        tiles.append(Tile(index, state.caption(row), show, mark))
     asked = filters.expression()
     text = f"<b>{len(rows):,}</b> of {in_all:,} samples, page {page:,} of {pages:,}"
     text += f" &nbsp; <code>{html.escape(asked)}</code>" if asked else ""

@@ -20,7 +20,7 @@ _SHORT = 0.4  # the drawn frustum's length, as a share of the way to the hands
 
 
 def hands_page(sample: Sample, hands: tuple[HandModel, HandModel]) -> str:
-    """HTML with a mesh of each hand whose pose is known, and what each hand's camera sees; the mouse turns it.
+    """HTML with a mesh of each hand whose pose is known, and what its camera, where known, sees; the mouse turns it.
 
     In AIH-Sync each hand has a camera of its own; both are drawn at one place. Raises ConfigError where no pose is
     known.
@@ -42,6 +42,8 @@ def hands_page(sample: Sample, hands: tuple[HandModel, HandModel]) -> str:
             )
         )
         scene.add_geometry(mesh, geom_name=f"{SIDES[hand]} hand")
+        if np.linalg.det(sample.K_px[hand].astype(np.float64)) == 0:  # damaged, or not known
+            continue
         corners_m = _corners(sample.K_px[hand], size_wh, _SHORT * -float(vertices_m[:, 2].mean())) @ _TO_GL
         frustum = Path3D(**lines_to_path(_frustum(corners_m)))
         frustum.colors = [[*HAND_COLOURS[hand], 255]] * len(frustum.entities)

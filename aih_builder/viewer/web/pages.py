@@ -3,6 +3,7 @@
 import html
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 import gradio as gr
 from gradio.components import Navbar
@@ -11,10 +12,12 @@ from gradio.themes import Base
 from aih_builder.errors import AihError
 from aih_builder.hdr.scored_predictions import MEASURES
 from aih_builder.sample import SIDES
+from aih_builder.shards.validate import Problem
 from aih_builder.viewer.web.desk import Desk
 from aih_builder.viewer.web.gallery import PER_PAGE, QUIET, Tile, gallery, grid
 from aih_builder.viewer.web.pictures import PREDICTED_KINDS
 from aih_builder.viewer.web.predicted import Predictions
+from aih_builder.viewer.web.state import State
 
 _STATIC = Path(__file__).parent / "static"
 _SHOWN_PROBLEMS = 500
@@ -33,6 +36,9 @@ def build_pages(desk: Desk) -> gr.Blocks:
     with gr.Blocks(title=f"{desk.folder.resolve().name}: AIH", analytics_enabled=False, fill_width=True) as pages:
         _navigation()
         gallery(desk, pages)
+    with pages.route("Statistics", "/statistics"):
+        _navigation()
+        _statistics(desk, pages)
     if desk.predictions is not None:
         with pages.route("Predictions", "/predictions"):
             _navigation()
@@ -54,6 +60,19 @@ def build_pages(desk: Desk) -> gr.Blocks:
 
 def _navigation() -> None:
     Navbar(main_page_name="Gallery")  # each page has its own
+
+
+def _statistics(desk: Desk, pages: gr.Blocks) -> None:
+    """Figures over all samples; each bar leads to its samples in the gallery."""
+    shown = gr.HTML("<p>Counting all samples ...</p>", padding=False, elem_classes="statistics")
+
+    def told() -> str:
+        try:
+            return desk.statistics(lambda query: "/?" + urlencode({"where": query}))
+        except AihError as error:
+            return f'<p class="told bad" role="alert">{html.escape(str(error))}</p>'
+
+    pages.load(told, None, shown, **QUIET)
 
 
 def _predictions(predictions: Predictions, pages: gr.Blocks) -> None:
@@ -115,7 +134,8 @@ def _check(desk: Desk, pages: gr.Blocks) -> None:
 
 
 def _checked(desk: Desk) -> str:
-    progress, problems = desk.check.progress, desk.problems
+    progress, state = desk.check.progress, desk.state
+    problems = state.problems
     if progress.running:
         of = f"{progress.done:,} of {progress.of:,} shards" if progress.of else "beginning"
         return f'<p>Checking: {of}</p><progress value="{progress.done}" max="{max(progress.of, 1)}"></progress>'
@@ -127,18 +147,18 @@ def _checked(desk: Desk) -> str:
         if not problems:
             parts.append("<p><b>All good.</b></p>")
     if problems:
-        samples = len(desk.view.problems)
+        samples = len(state.view.problems)
         ask = (
             f' <a href="/?validity=problems+found">Show the {samples:,} samples in the gallery</a>.' if samples else ""
         )
         parts.append(f'<p><span class="bad">{len(problems):,} problems.</span>{ask} <code>aih repair</code> makes bad '
                      "shards again.</p>")  # fmt: skip
-        parts.append(f'<table class="found">{"".join(_row(desk, p) for p in problems[:_SHOWN_PROBLEMS])}</table>')
+        parts.append(f'<table class="found">{"".join(_row(state, p) for p in problems[:_SHOWN_PROBLEMS])}</table>')
     return "".join(parts)
 
 
-def _row(desk: Desk, problem: Any) -> str:
-    index = desk.index_of(problem)
+def _row(state: State, problem: Problem) -> str:
+    index = state.index_of(problem)
     place = html.escape(problem.file)
     if index is not None:
         place = f'<a href="/sample?index={index}&amp;validity=problems+found">#{index}</a>'

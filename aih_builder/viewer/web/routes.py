@@ -2,7 +2,7 @@
 
 import html
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from urllib.parse import urlsplit
 
 from fastapi import FastAPI, Request, Response
@@ -12,7 +12,6 @@ from pydantic import BaseModel
 from aih_builder.errors import AihError, ConfigError
 from aih_builder.viewer.filters import Filters
 from aih_builder.viewer.web.desk import Desk
-from aih_builder.viewer.web.hands3d import hands_page
 from aih_builder.viewer.web.pictures import picture, thumbnail
 
 log = logging.getLogger(__name__)
@@ -24,6 +23,9 @@ font-family="sans-serif" font-size="17" fill="#c44">cannot be read</text></svg>"
 
 
 _GRADIO_S = {"page", "deep_link"}  # of an address that gradio reads; a page that it does not know ends in a traceback
+_GRADIO = "/gradio_api/"
+# What its pages ask for. It also takes files, hands out files and fetches other sites' pages: none of that here.
+_USED_OF_GRADIO = ("queue/join", "queue/data", "heartbeat/", "cancel", "reset", "startup-events", "theme.css")
 
 
 class Reason(BaseModel):
@@ -56,6 +58,8 @@ def add_routes(app: FastAPI, desk: Desk) -> None:
 
     @app.get("/data/hands/{index}")
     def hands(index: int) -> Response:
+        from aih_builder.viewer.web.hands3d import hands_page  # trimesh loads when it is asked for
+
         try:
             return HTMLResponse(hands_page(desk.sample(index), desk.hands()), headers=_FRESH)
         except AihError as error:
@@ -67,8 +71,7 @@ def add_routes(app: FastAPI, desk: Desk) -> None:
 
     @app.put("/data/flag/{index}")
     def flag(index: int, body: Reason) -> JSONResponse:
-        desk.flag(index, body.reason)
-        return JSONResponse({"flag": desk.flags[index].reason})
+        return JSONResponse({"flag": desk.flag(index, body.reason)})
 
     @app.delete("/data/flag/{index}")
     def unflag(index: int) -> JSONResponse:
@@ -84,13 +87,30 @@ def add_routes(app: FastAPI, desk: Desk) -> None:
     @app.middleware("http")
     async def own_pages_only(request: Request, go_on: Callable[[Request], Awaitable[Response]]) -> Response:
         """Another site's page must not reach in: neither by its own name for this machine nor from its own origin."""
-        host, origin = request.headers.get("host", ""), request.headers.get("origin")
-        if urlsplit(f"//{host}").hostname not in ("127.0.0.1", "localhost", "::1"):
-            return JSONResponse({"error": f"host {host!r}: this page answers to localhost alone."}, status_code=403)
-        if origin is not None and urlsplit(origin).netloc != host:
-            return JSONResponse({"error": f"origin {origin!r}: not this page."}, status_code=403)
+        if wrong := _foreign(request.headers):
+            return JSONResponse({"error": wrong}, status_code=403)
+        of_gradio = request.scope["path"].removeprefix(_GRADIO)
+        if of_gradio != request.scope["path"] and not of_gradio.startswith(_USED_OF_GRADIO):
+            return JSONResponse({"error": "not a part of this page."}, status_code=404)
         if request.query_params.keys() & _GRADIO_S:
             return JSONResponse(
                 {"error": f"address: {', '.join(sorted(_GRADIO_S))} mean nothing here."}, status_code=404
             )
         return await go_on(request)
+
+
+def _foreign(headers: Mapping[str, str]) -> str:
+    """Why a request is not from this page or from someone who opens it; "" where it is."""
+    host, origin = headers.get("host", ""), headers.get("origin")
+    try:
+        name = urlsplit(f"//{host}").hostname
+        from_here = origin is None or urlsplit(origin).netloc == host
+    except ValueError:  # no address at all
+        name, from_here = None, False
+    if name not in ("127.0.0.1", "localhost", "::1"):
+        return f"host {host!r}: this page answers to localhost alone."
+    if not from_here:
+        return f"origin {origin!r}: not this page."
+    if headers.get("sec-fetch-site") == "cross-site" and headers.get("sec-fetch-dest") != "document":
+        return "another site's page: it may lead here, not show or ask what is here."
+    return ""

@@ -1,5 +1,6 @@
 """Serving the pages on this machine: loopback alone, no tunnel, nothing told to anybody."""
 
+import logging
 import os
 import socket
 import tempfile
@@ -53,6 +54,8 @@ def serve(desk: Desk, port: int | None, on_ready: Callable[[str], None]) -> None
         import uvicorn
 
         server = uvicorn.Server(uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=1))
+        # Answers that are cut off at the end are no errors.
+        logging.getLogger("uvicorn.error").addFilter(lambda _: not server.should_exit)
         on_ready(f"http://{HOST}:{listening.getsockname()[1]}/")
         with suppress(KeyboardInterrupt):  # the way to end it
             server.run(sockets=[listening])
