@@ -84,10 +84,10 @@ function choices() {
 }
 
 function complaints() {
-  const all = [...(now.broken ?? []).map((text) => `breaks an invariant: ${text}`), ...now.problems];
+  const all = [...new Set([...(now.broken ?? []), ...now.problems])];  // a check finds broken invariants too
   $('.problems').hidden = !all.length;
   const list = document.createElement('ul');
-  list.append(...[...new Set(all)].map((text) => { const item = document.createElement('li'); item.textContent = text; return item; }));
+  list.append(...all.map((text) => { const item = document.createElement('li'); item.textContent = text; return item; }));
   $('.problems').replaceChildren(all.length === 1 ? 'Something is wrong here:' : 'Things are wrong here:', list);
 }
 
