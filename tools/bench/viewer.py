@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""Seconds until `aih view` shows a first and a filtered page, and its memory, by number of samples.
+"""Seconds until `aih view` shows a first and a filtered page and `aih stats` its figures, and memory, by samples.
 
 python tools/bench/viewer.py [--out FILE.json] [--chromium FILE]; playwright (extra `dev`) drives the browser. The
 datasets are hard links to four real shards, so the shards are in the page cache; the index beside them is as large as
@@ -9,6 +9,7 @@ until the count is told and all thumbnails in the window are there.
 
 import argparse
 import json
+import os
 import random
 import re
 import signal
@@ -108,7 +109,20 @@ def measured(folder: Path, chosen: argparse.Namespace) -> dict[str, Any]:
         with browser(chosen.chromium) as page:
             answer["page"] = looked(page, server.address, chosen.rounds)
         answer["after"] = server.memory()
+    answer["statistics"] = {state: counted(folder) for state in ("counted", "kept")}
     return answer
+
+
+def counted(folder: Path) -> dict[str, float]:
+    """Seconds and peak MiB of `aih stats`, columns.h5 being there."""
+    command = [sys.executable, "-m", "aih_builder.cli.main", "stats", str(folder), "--json"]
+    started = time.perf_counter()
+    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL)
+    _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        raise ConfigError(f"aih stats {folder}: exit code {process.returncode}")
+    return {"s": round(time.perf_counter() - started, 2), "peak_mib": usage.ru_maxrss >> 10}
 
 
 @contextmanager
@@ -241,6 +255,9 @@ def table(sizes: dict[str, dict[str, Any]]) -> str:
     for state in ("columns made", "again", "after"):
         told = ("{rss_mib}, {own_mib}, {peak_mib}".format(**of[state]) for of in figures)
         rows.append([f"memory, {state}, MiB: resident, own, peak", *told])
+    for state in ("counted", "kept"):
+        told = ("{s}, {peak_mib}".format(**of["statistics"][state]) for of in figures)
+        rows.append([f"`aih stats`, {state}: s, peak MiB", *told])
     rows.insert(1, ["---"] * len(rows[0]))
     return "".join(f"| {' | '.join(row)} |\n" for row in rows)
 
