@@ -1,5 +1,6 @@
 """Small datasets and manifests for tests."""
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -7,6 +8,7 @@ import yaml
 
 from aih_builder.config import Manifest, parse_manifest
 from aih_builder.paths import manifests
+from aih_builder.shards.format import COLUMNS_FILE, STATS_FILE
 
 SMALL = {"train": 5, "val": 2, "test": 2}
 
@@ -45,3 +47,8 @@ def with_counts(**counts: int) -> dict[str, Any]:
     streams = small_content()["streams"]
     streams["render"]["count"] = SMALL | counts
     return {"streams": streams}
+
+
+def copied(dataset: Path, to: Path) -> Path:
+    """A copy of a dataset that tests share, without what commands may have kept beside it meanwhile."""
+    return Path(shutil.copytree(dataset, to, ignore=shutil.ignore_patterns(COLUMNS_FILE, STATS_FILE)))

@@ -72,4 +72,6 @@ def samples(small_dataset: Path) -> "list[Sample]":
 @pytest.fixture
 def copy(small_dataset: Path, tmp_path: Path) -> Path:
     """A copy of small_dataset to write on."""
-    return Path(shutil.copytree(small_dataset, tmp_path / "copy"))
+    from tests.builders import copied
+
+    return copied(small_dataset, tmp_path / "copy")

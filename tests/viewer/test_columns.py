@@ -1,4 +1,3 @@
-import shutil
 from pathlib import Path
 
 import numpy as np
@@ -12,11 +11,12 @@ from aih_builder.sample import SPECS
 from aih_builder.shards.format import COLUMNS_FILE, PLAIN_FIELDS
 from aih_builder.shards.validate import validate
 from aih_builder.viewer.columns import Texts, hands_of, open_columns
+from tests.builders import copied
 
 
 @pytest.fixture
 def folder(both_dataset: Path, tmp_path: Path) -> Path:
-    return Path(shutil.copytree(both_dataset, tmp_path / "dataset"))
+    return copied(both_dataset, tmp_path / "dataset")
 
 
 def test_columns_hold_what_the_samples_hold_in_their_order(folder: Path) -> None:

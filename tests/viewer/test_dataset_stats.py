@@ -1,6 +1,5 @@
 import json
 import logging
-import shutil
 from pathlib import Path
 from urllib.parse import parse_qs, quote, urlsplit
 
@@ -15,11 +14,12 @@ from aih_builder.viewer.columns import open_columns
 from aih_builder.viewer.dataset_stats import dataset_statistics
 from aih_builder.viewer.filters import Filters, View
 from aih_builder.viewer.stats_page import statistics_body, stats_page
+from tests.builders import copied
 
 
 @pytest.fixture
 def folder(both_dataset: Path, tmp_path: Path) -> Path:
-    return Path(shutil.copytree(both_dataset, tmp_path / "dataset"))
+    return copied(both_dataset, tmp_path / "dataset")
 
 
 def test_figures_are_kept_beside_the_index_and_the_folder_stays_valid(

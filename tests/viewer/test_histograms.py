@@ -1,5 +1,4 @@
 import json
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -20,12 +19,12 @@ from aih_builder.viewer.derived import view_cells
 from aih_builder.viewer.filters import Filters, View
 from aih_builder.viewer.heatmap import CELLS, OUTSIDE, count_keypoints
 from aih_builder.viewer.histograms import Figures, dataset_histograms, suitable_edges
-from tests.builders import small_manifest, with_counts
+from tests.builders import copied, small_manifest, with_counts
 
 
 @pytest.fixture
 def folder(both_dataset: Path, tmp_path: Path) -> Path:
-    return Path(shutil.copytree(both_dataset, tmp_path / "dataset"))
+    return copied(both_dataset, tmp_path / "dataset")
 
 
 def indices(columns: Columns) -> list[int]:
