@@ -1,4 +1,4 @@
-"""A dataset's card for people: the questions of "Datasheets for Datasets" (Gebru et al.), as far as files answer them."""
+"""A dataset's card for people: questions of "Datasheets for Datasets" (Gebru et al.), as far as files answer them."""
 
 from typing import Any
 
@@ -8,28 +8,31 @@ from aih_builder.interop.licence_terms import terms_of
 from aih_builder.sample import SPECS
 
 
+_PRIVATE = ("path",)  # of a source: where it lay on the machine that made the dataset
+
+
 def datasheet(facts: Facts) -> str:
     """Markdown."""
     sections = [
         f"# {facts.name}",
         facts.summary,
         _section("What it is for", [
-            "Training and testing what takes two tangled hands apart: amodal segmentation, de-occlusion, removal of the "
-            "other hand, pose of one and of two hands. It follows AIH, the dataset of the paper below; it is not that "
-            "dataset, whose pictures are of other hands.",
+            "Training and testing what takes two tangled hands apart: amodal segmentation, de-occlusion, removal of "
+            "the other hand, pose of one and of two hands. It follows AIH, the dataset of the paper below; it is not "
+            "that dataset, whose pictures are of other hands.",
         ]),
         _section("What is in it", [_counts(facts), _amount(facts), _fields(facts)]),
         _section("How it was made", [f"{facts.making} {facts.command}", _table(_provenance(facts))]),
         _section("What it was made from, and on what terms", [_sources(facts), _terms(facts)]),
         _section("Known limits", ["\n".join(f"* {limit}" for limit in LIMITS), f"People: {facts.people}"]),
         _section("Splits", [
-            "An item of a pool (hand shape, skin, background, pose cluster, photograph, subject) belongs to one split, so "
-            "that train, val and test share none. Published splits of a source are kept.",
+            "An item of a pool (hand shape, skin, background, pose cluster, photograph, subject) belongs to one split, "
+            "so that train, val and test share none. Published splits of a source are kept.",
         ]),
         _section("Upkeep", [
-            "`aih validate DIR` reads every checksum and checks every sample against every invariant; `aih repair DIR` makes "
-            "again what is damaged. flags.json, where there is one, names samples that somebody marked bad: readers leave "
-            "them out. Counts may grow; no index moves.",
+            "`aih validate DIR` reads every checksum and checks every sample against every invariant; `aih repair DIR` "
+            "makes again what is damaged. flags.json, where there is one, names samples that somebody marked bad: "
+            "readers leave them out. Counts may grow; no index moves.",
             f"Cite: `{CITATION}`",
         ]),
     ]  # fmt: skip
@@ -57,8 +60,8 @@ def _amount(facts: Facts) -> str:
     pictures = "PNG, lossless" if facts.listed.get("lossless") else "JPEG, quality 95, 4:4:4"
     return (
         f"{facts.samples:,} samples in {len(facts.listed['shards'])} shards (HDF5), {size / 2**20:.1f} MiB, "
-        f"{size / 1024 / max(facts.samples, 1):.1f} KiB each; pictures are {pictures}. One file's sha256 each is in "
-        "croissant.json and dataset.json."
+        f"{size / 1024 / max(facts.samples, 1):.1f} KiB each; pictures are {pictures}. The sha256 of each is in croissant.json "
+        "and dataset.json."
     )
 
 
@@ -96,7 +99,9 @@ def _sources(facts: Facts) -> str:
     rows = ["| source | what | licences |", "|---|---|---|"]
     for name, source in facts.sources.items():
         what = ", ".join(
-            f"{key.replace('_', ' ')} {_short(value)}" for key, value in source.items() if key != "licences" and value
+            f"{key.replace('_', ' ')} {_short(value)}"
+            for key, value in source.items()
+            if key not in ("licences", *_PRIVATE) and value
         )
         rows.append(f"| {name} | {what} | {', '.join(source.get('licences', []))} |")
     return "\n".join(rows) if facts.sources else "Its dataset.json names no sources."
@@ -106,7 +111,7 @@ def _short(value: Any) -> str:
     if isinstance(value, list):
         return "; ".join(map(_short, value))
     if isinstance(value, dict):
-        return " ".join(f"{key} {_short(inner)}" for key, inner in value.items())
+        return " ".join(f"{key} {_short(inner)}" for key, inner in value.items() if key not in _PRIVATE)
     text = str(value)
     return f"`{text[:12]}`" if len(text) == 64 else text
 
@@ -118,8 +123,6 @@ def _terms(facts: Facts) -> str:
         lines.append(f"* **{licence}**: {terms.about}." + (f" <{terms.url}>" if terms.url else ""))
     strict = [licence for licence in facts.licences if terms_of(licence).non_commercial]
     if strict:
-        lines += [
-            "",
-            f"**Non-commercial use alone** ({', '.join(strict)}); each sample's `licence` says what binds it.",
-        ]
+        names = ", ".join(strict)
+        lines += ["", f"**Non-commercial use alone** ({names}); each sample's `licence` says what binds it."]
     return "\n".join(["All of these bind the dataset as a whole:", "", *lines])

@@ -13,19 +13,19 @@ from aih_builder.shards.reader import open_dataset
 
 CITATION = (
     "@inproceedings{meng2022hdr, title={3D Interacting Hand Pose Estimation by Hand De-occlusion and Removal}, "
-    "author={Meng, Hao and Jin, Sheng and Liu, Wentao and Qian, Chen and Lin, Mengxiang and Ouyang, Wanli and Luo, Ping}, "
-    "booktitle={European Conference on Computer Vision (ECCV)}, year={2022}}"
+    "author={Meng, Hao and Jin, Sheng and Liu, Wentao and Qian, Chen and Lin, Mengxiang and Ouyang, Wanli and "
+    "Luo, Ping}, booktitle={European Conference on Computer Vision (ECCV)}, year={2022}}"
 )
 LIMITS = (
     "The pictures are synthetic: how well what is learnt carries over to photographs has to be measured there.",
-    "Hands end at the wrist: AIH-Render draws no forearm, AIH-Sync cuts at the wrist; nothing is held, worn or tattooed.",
-    "AIH-Sync lays one hand over the other as a whole: its hands do not touch, and their sizes and light need not agree.",
+    "Hands end at the wrist where they are rendered: no forearm, and nothing is held, worn or tattooed.",
+    "AIH-Sync lays one hand over the other as a whole: they do not touch, and their sizes and light need not agree.",
     "AIH-Sync from one photograph knows one target; what lies behind the other hand is unknown there (target_valid).",
-    "Poses are those of the sources named; which gestures, grips and views occur, and how often, is not that of any real use.",
-    "Skin tones are drawn evenly over the sets of the pool, not as in any population; shapes are one model's coefficients.",
-    "Pictures are JPEG at quality 95 unless the dataset is lossless: outside changed_mask image and target are equal, inside "
-    "both carry noise of a level or two.",
-)  # fmt: skip
+    "Poses are those of the sources named: which gestures and views occur, and how often, is not that of real use.",
+    "Skin tones are those of the sets of the pool, not those of any population; shapes are one model's coefficients.",
+    "Pictures are JPEG at quality 95 unless the dataset is lossless: inside changed_mask image and target carry noise "
+    "of their own, outside it they are equal.",
+)
 _ENGINES = {
     "render": "AIH-Render draws textured meshes of two hands before a background",
     "sync": "AIH-Sync lays pictures of single hands over one another",
@@ -119,10 +119,10 @@ class Facts(NamedTuple):
         splits = ", ".join(f"{self.of_split(split):,} {split}" for split in SPLITS if self.of_split(split))
         terms = " Non-commercial use alone." if any(terms_of(name).non_commercial for name in self.licences) else ""
         return (
-            f"{self.samples:,} images ({splits}) of {self.size_px} x {self.size_px} px of one or two interacting hands: "
-            "amodal and visible masks, each hand alone (de-occluded, the other hand removed), 21 joints in 3D and 2D with "
-            f"visibility, MANO parameters, cameras. Synthetic, made by aih-builder in the manner of AIH (HDR, ECCV 2022)."
-            f"{terms}"
+            f"{self.samples:,} images ({splits}) of {self.size_px} x {self.size_px} px of one or two hands: amodal and "
+            "visible masks, each hand alone (de-occluded, the other hand removed), 21 joints in 3D and 2D with "
+            "visibility, MANO parameters, cameras. Synthetic, made by aih-builder in the manner of AIH (HDR, ECCV "
+            f"2022).{terms}"
         )
 
     @property
@@ -130,7 +130,8 @@ class Facts(NamedTuple):
         """How its samples came to be."""
         engines = "; ".join(_ENGINES[name] for name in self.engines)
         renderer = f", renderer {self.listed['renderer']}" if self.listed.get("renderer") else ""
-        return f"Generated, not collected: {engines}{renderer}. Labels come from the geometry, no person annotated."
+        brought = "; those of photographs came with them" if self.sources.get("bank", {}).get("path") else ""
+        return f"Generated, not collected: {engines}{renderer}. Labels come from the geometry{brought}."
 
     @property
     def command(self) -> str:
