@@ -7,7 +7,6 @@ from aih_builder.interop.facts import CITATION, LIMITS, Facts
 from aih_builder.interop.licence_terms import terms_of
 from aih_builder.sample import SPECS
 
-
 _PRIVATE = ("path",)  # of a source: where it lay on the machine that made the dataset
 
 
@@ -60,8 +59,8 @@ def _amount(facts: Facts) -> str:
     pictures = "PNG, lossless" if facts.listed.get("lossless") else "JPEG, quality 95, 4:4:4"
     return (
         f"{facts.samples:,} samples in {len(facts.listed['shards'])} shards (HDF5), {size / 2**20:.1f} MiB, "
-        f"{size / 1024 / max(facts.samples, 1):.1f} KiB each; pictures are {pictures}. The sha256 of each is in croissant.json "
-        "and dataset.json."
+        f"{size / 1024 / max(facts.samples, 1):.1f} KiB each; pictures are {pictures}. The sha256 of each shard is in "
+        "croissant.json and in dataset.json."
     )
 
 

@@ -39,6 +39,7 @@ _FILES = {
     ),
     "overrides.json": ("application/json", "Samples that were drawn anew, from a later attempt."),
 }
+_HDF5 = "application/x-hdf5"
 _NEEDED = {"name": str, "samples": int, "bytes": int, "image_size_px": int, "shards": list}
 
 
@@ -156,26 +157,19 @@ def gather(folder: Path, published: dict[str, Any]) -> Facts:
     open_dataset(folder)  # says what is wrong
     listed = read_json(folder / LISTING_FILE)
     bad = [key for key, kind in _NEEDED.items() if not isinstance(listed.get(key), kind)]
-    bad += [
-        "shards" for s in listed["shards"] if not (isinstance(s.get("sha256"), str) and type(s.get("bytes")) is int)
-    ]
+    shards, sources = listed.get("shards", []), listed.get("sources", {})
+    bad += ["shards" for s in shards if not isinstance(s.get("sha256"), str) or type(s.get("bytes")) is not int]
+    if not isinstance(sources, dict) or not all(isinstance(source, dict) for source in sources.values()):
+        bad.append("sources")
     if bad:
-        raise ShardError(
-            f"{folder / LISTING_FILE}: damaged, {bad[0]} is not readable. Run `aih generate` or `aih index`."
-        )
+        raise ShardError(f"{folder / LISTING_FILE}: damaged, its {bad[0]} cannot be read. Run `aih index`.")
     files = [
         File(name, kind, about, (folder / name).stat().st_size, sha256_of(folder / name))
         for name, (kind, about) in _FILES.items()
         if (folder / name).is_file()
     ]
     files += [
-        File(
-            s["file"],
-            "application/x-hdf5",
-            f"{s['samples']} samples of {s['engine']} / {s['split']}.",
-            s["bytes"],
-            s["sha256"],
-        )
-        for s in listed["shards"]
+        File(s["file"], _HDF5, f"{s['samples']} samples of {s['engine']} / {s['split']}.", s["bytes"], s["sha256"])
+        for s in shards
     ]
     return Facts(listed, files, published)

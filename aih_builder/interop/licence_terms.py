@@ -1,4 +1,4 @@
-"""What licence ids mean, in a line, and where their text is: what a dataset is made of decides what one may do with it."""
+"""What licence ids mean, in a line, and where their text is: a dataset is bound by those of all that went into it."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
@@ -41,8 +41,8 @@ def terms_of(licence: str) -> Terms:
 
 
 def all_licences(listed: Iterable[str], sources: Mapping[str, Any]) -> list[str]:
-    """The ids that bind a dataset, sorted: those listed, those of its sources, and MANO's where its hand is not the open
-    one, whatever the sources say.
+    """The ids that bind a dataset, sorted: those listed, those of its sources, and MANO's where its hand is not the
+    open one, whatever the sources say.
     """
     found = [*listed]
     for source in sources.values():

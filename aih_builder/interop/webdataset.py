@@ -131,10 +131,9 @@ def sample_of(files: Mapping[str, Any]) -> Sample:
         if any(name.startswith("background.") for name in files):
             values["background_rgb"] = decode_image(_picture(files, "background"))
         return Sample(image_rgb=image, target_rgb=targets, **values)
-    except (*DAMAGE, zipfile.BadZipFile) as error:
-        raise ShardError(
-            f"sample {files.get('__key__', '')}: not whole or damaged ({error}). Export it again."
-        ) from error
+    except (*DAMAGE, zipfile.BadZipFile, zlib.error) as error:
+        name = files.get("__key__", "")
+        raise ShardError(f"sample {name}: a file is missing or damaged ({error}). Export it again.") from error
 
 
 def braces(files: list[str]) -> str:
