@@ -142,11 +142,12 @@ def braces(files: list[str]) -> str:
     for file in files:
         stem, _, number = file.removesuffix(".tar").rpartition("-")
         streams.setdefault(stem, []).append(number)
-    told = [
-        f"{stem}-{numbers[0] if len(numbers) == 1 else f'{{{numbers[0]}..{numbers[-1]}}}'}.tar"
-        for stem, numbers in streams.items()
-    ]
+    told = [f"{stem}-{_range(numbers)}.tar" for stem, numbers in streams.items()]
     return told[0] if len(told) == 1 else f"{{{','.join(told)}}}"
+
+
+def _range(numbers: list[str]) -> str:
+    return numbers[0] if len(numbers) == 1 else f"{{{numbers[0]}..{numbers[-1]}}}"
 
 
 def _picture(files: Mapping[str, Any], name: str) -> bytes:
