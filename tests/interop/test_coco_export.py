@@ -23,6 +23,9 @@ from aih_builder.shards.reader import ShardReader
 from tests.cli_runs import temporary_files
 from tests.shards.fabricate import fabricate
 
+# pycocotools' masks do not know numpy 2's `copy` yet.
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy:DeprecationWarning")
+
 
 @pytest.fixture(scope="module")
 def exported(both_dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
