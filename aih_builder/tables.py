@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import h5py
 import numpy as np
+from h5py import h5l
 
 from aih_builder.sample import Array, Spec
 
@@ -54,7 +55,7 @@ def table(file: h5py.File, name: str, dtype: np.dtype, dims: tuple[int, ...]) ->
 
     HDF5's own functions: a shard has 36 datasets, and h5py's objects around them take most of the time to open one.
     """
-    if file.id.links.get_info(name.encode()).type != h5py.h5l.TYPE_HARD:  # it would lead into another file
+    if file.id.links.get_info(name.encode()).type != h5l.TYPE_HARD:  # it would lead into another file
         raise ValueError(f"{name} is a link")
     dataset = h5py.h5d.open(file.id, name.encode())
     found, shape, start = dataset.dtype, dataset.shape, dataset.get_offset()
@@ -88,7 +89,7 @@ def _is_plain(file: h5py.File, name: str) -> bool:
 
 
 def _attribute(file: h5py.File, name: str) -> Any:
-    value = file.attrs[name]
+    value: Any = file.attrs[name]
     return value.decode() if isinstance(value, bytes) else value.item()
 
 

@@ -130,7 +130,7 @@ def annotations_of(sample: Sample) -> Iterator[dict[str, Any]]:
 def _rle(mask: Mask) -> dict[str, Any]:
     from pycocotools import mask as codec
 
-    rle = codec.encode(np.asfortranarray(mask.view(np.uint8)))
+    rle: Any = codec.encode(np.asfortranarray(mask.view(np.uint8)))
     return {"size": list(map(int, rle["size"])), "counts": rle["counts"].decode()}
 
 

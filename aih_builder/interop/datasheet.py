@@ -49,7 +49,7 @@ def _table(rows: dict[str, Any]) -> str:
 def _counts(facts: Facts) -> str:
     rows = ["| samples | " + " | ".join(SPLITS) + " |", "|---" * (len(SPLITS) + 1) + "|"]
     for engine in facts.engines:
-        counts = " | ".join(f"{facts.count(engine, split):,}" for split in SPLITS)
+        counts = " | ".join(f"{facts.held(engine, split):,}" for split in SPLITS)
         rows.append(f"| {engine} | {counts} |")
     return "\n".join(rows)
 

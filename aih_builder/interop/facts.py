@@ -105,14 +105,14 @@ class Facts(NamedTuple):
         """Those that made samples."""
         return [name for name in ENGINE_NAMES if any(shard["engine"] == name for shard in self.listed["shards"])]
 
-    def count(self, engine: str, split: str) -> int:
+    def held(self, engine: str, split: str) -> int:
         """Samples of an engine and split."""
         of = [s["samples"] for s in self.listed["shards"] if (s["engine"], s["split"]) == (engine, split)]
         return sum(of)
 
     def of_split(self, split: str) -> int:
         """Samples of a split."""
-        return sum(self.count(engine, split) for engine in self.engines)
+        return sum(self.held(engine, split) for engine in self.engines)
 
     @property
     def summary(self) -> str:

@@ -3,6 +3,7 @@
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ from pycocotools.cocoeval import COCOeval
 
 from aih_builder import open_dataset
 from aih_builder.errors import ConfigError, ShardError
-from aih_builder.identity import SPLITS
+from aih_builder.identity import SPLITS, Split
 from aih_builder.imaging import decode_image
 from aih_builder.interop import coco as coco_format
 from aih_builder.interop.coco import annotations_of, export_coco
@@ -34,7 +35,7 @@ def exported(both_dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> Pa
     return out
 
 
-def opened(out: Path, split: str) -> COCO:
+def opened(out: Path, split: str) -> Any:
     return COCO(str(out / "annotations" / f"{split}.json"))
 
 
@@ -44,7 +45,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 @pytest.mark.parametrize("split", SPLITS)
 def test_every_sample_comes_back_with_its_masks_joints_and_rates(
-    exported: Path, both_dataset: Path, split: str
+    exported: Path, both_dataset: Path, split: Split
 ) -> None:
     coco, dataset = opened(exported, split), open_dataset(both_dataset, split)
     assert set(coco.getImgIds()) == {sample.index for sample in dataset}

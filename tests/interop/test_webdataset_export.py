@@ -2,18 +2,18 @@
 
 import json
 import tarfile
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-import webdataset
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aih_builder import Sample, open_dataset
 from aih_builder.errors import AihError, ConfigError, ShardError
-from aih_builder.identity import SPLITS
+from aih_builder.identity import SPLITS, Split
 from aih_builder.imaging import encode_jpeg, encode_png
 from aih_builder.interop import webdataset as tar_format
 from aih_builder.interop.webdataset import braces, export_webdataset, files_of, sample_of
@@ -24,6 +24,8 @@ from aih_builder.shards.reader import ShardReader
 from aih_builder.shards.writer import ShardHead, ShardWriter
 from tests.cli_runs import temporary_files
 from tests.shards.fabricate import fabricate
+
+webdataset: Any = import_module("webdataset")  # its stubs know few of its names
 
 # webdataset leaves its files to the garbage collector.
 pytestmark = [
@@ -58,7 +60,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 
 @pytest.mark.parametrize("split", SPLITS)
-def test_every_field_of_every_sample_comes_back(exported: Path, both_dataset: Path, split: str) -> None:
+def test_every_field_of_every_sample_comes_back(exported: Path, both_dataset: Path, split: Split) -> None:
     found = {int(files["__key__"]): values_of(sample_of(files)) for files in opened(exported, split)}
     assert found == {sample.index: values_of(sample) for sample in open_dataset(both_dataset, split)}
 

@@ -8,7 +8,7 @@ import os
 import struct
 import zlib
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
@@ -34,7 +34,7 @@ log = logging.getLogger(__name__)
 
 
 def examples(count: int) -> settings:
-    return settings(max_examples=count, suppress_health_check=list(HealthCheck))
+    return settings(max_examples=count, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 
 
 FEW, MANY = examples(100), [pytest.param(100, id="some"), pytest.param(4000, id="many", marks=pytest.mark.slow)]
@@ -122,7 +122,7 @@ def test_flipped_and_overwritten_bytes(real: bytes, count: int, tmp_path: Path) 
     assert set(outcomes) == {"refused", "damaged", "read"} or outcomes.total() < 1000
 
 
-def with_parts(real: bytes, parts: dict[str, bytes]) -> bytes:
+def with_parts(real: bytes, parts: Mapping[str, bytes]) -> bytes:
     """The shard with some parts of its first sample replaced, and everything else consistent."""
     with h5py.File.in_memory(real) as source:
         offsets: Any = source["offsets"][:]  # pyright: ignore[reportIndexIssue]
@@ -200,7 +200,9 @@ def test_parts_of_any_bytes(real: bytes, count: int, tmp_path: Path) -> None:
     data |= st.builds(
         lambda box, picture: struct.pack("<4H", *box) + picture, st.tuples(*[st.integers(0, 99)] * 4), data
     )
-    inputs = st.dictionaries(st.sampled_from(REQUIRED_PARTS), data, min_size=1).map(lambda p: with_parts(real, p))
+    inputs = st.dictionaries(st.sampled_from(list[str](REQUIRED_PARTS)), data, min_size=1).map(
+        lambda p: with_parts(real, p)
+    )
     run(inputs, count, tmp_path / "it.h5")
 
 
