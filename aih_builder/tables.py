@@ -7,7 +7,6 @@ from typing import Any, NamedTuple
 
 import h5py
 import numpy as np
-from h5py import h5l
 
 from aih_builder.sample import Array, Spec
 
@@ -55,8 +54,9 @@ def table(file: h5py.File, name: str, dtype: np.dtype, dims: tuple[int, ...]) ->
 
     HDF5's own functions: a shard has 36 datasets, and h5py's objects around them take most of the time to open one.
     """
-    if file.id.links.get_info(name.encode()).type != h5l.TYPE_HARD:  # it would lead into another file
-        raise ValueError(f"{name} is a link")
+    kind = file.id.links.get_info(name.encode()).type
+    if kind != h5py.h5l.TYPE_HARD:  # pyright: ignore[reportAttributeAccessIssue]
+        raise ValueError(f"{name} is a link, which may lead into another file")
     dataset = h5py.h5d.open(file.id, name.encode())
     found, shape, start = dataset.dtype, dataset.shape, dataset.get_offset()
     if found != dtype or len(shape) != 1 + len(dims) or shape[1:] != dims or start is None:

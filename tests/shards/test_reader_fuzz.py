@@ -197,12 +197,10 @@ def test_parts_of_any_bytes(real: bytes, count: int, tmp_path: Path) -> None:
     sizes = st.sampled_from([0, 1, SIDE_PX, 2048]) | st.integers(0, 65535)
     pictures = st.builds(jpeg_of, sizes, sizes) | st.builds(png_of, sizes, sizes)
     data = st.binary(max_size=300) | pictures | st.binary(max_size=300).map(zlib.compress)
-    data |= st.builds(
-        lambda box, picture: struct.pack("<4H", *box) + picture, st.tuples(*[st.integers(0, 99)] * 4), data
-    )
-    inputs = st.dictionaries(st.sampled_from(list[str](REQUIRED_PARTS)), data, min_size=1).map(
-        lambda p: with_parts(real, p)
-    )
+    boxes = st.tuples(*[st.integers(0, 99)] * 4).map(lambda box: struct.pack("<4H", *box))
+    data |= st.builds(bytes.__add__, boxes, data)
+    names = st.sampled_from(list[str](REQUIRED_PARTS))
+    inputs = st.dictionaries(names, data, min_size=1).map(lambda parts: with_parts(real, parts))
     run(inputs, count, tmp_path / "it.h5")
 
 
