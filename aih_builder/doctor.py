@@ -36,6 +36,7 @@ _EXTRAS = {
     "train": ("torch", "transformers", "accelerate", "tensorboard"),
     "viewer": ("matplotlib",),
     "cluster": ("distributed", "dask-jobqueue"),
+    "export": ("pycocotools",),
 }
 _RENDER_SECONDS = 300  # the first time, numba compiles
 _SAMPLE_KIB = {"render": 24.7, "sync": 22.4}  # at 256 px; README, Figures

@@ -17,6 +17,7 @@ cv2.setNumThreads(1)  # equal results and no oversubscription: parallelism is by
 DISPLAY_GAMMA = 2.2  # linear light = (sRGB level / 255) ** DISPLAY_GAMMA, in every shader and every texture
 JPEG_QUALITY = 95
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")  # of the user's pictures
+_PNG = b"\x89PNG\r\n\x1a\n"
 _MAX_PIXELS = 100_000_000
 _MAX_GRID_PX = 8192  # side of the finer grid on which a shrinking image is sampled
 _REDUCED = {
@@ -64,6 +65,8 @@ def decode_image(data: bytes | memoryview) -> ImageU8:
             return simplejpeg.decode_jpeg(data, "RGB")
         except ValueError as error:
             raise ShardError(f"damaged JPEG data ({error}).") from error
+    if data[:8] != _PNG:
+        raise ShardError("neither JPEG nor PNG data.")  # OpenCV would try its other decoders
     bgr = decode_png(data)
     if bgr.ndim != 3 or bgr.shape[2] != 3:
         raise ShardError(f"PNG of shape {bgr.shape}, expected three channels.")
@@ -110,7 +113,7 @@ def decode_photo(data: bytes, path: Path, reduce: int = 1) -> ImageU8:
     Grey is repeated, alpha is dropped, palettes and CMYK are looked up, EXIF's orientation is applied, of 16 bits the
     upper 8 are kept. reduce is 1, 2, 4 or 8: both sides are divided by it, which is faster for JPEG. Raises AssetError.
     """
-    _refuse_huge(_stated_size_hw(data), path)  # before the decoder takes memory for it
+    _refuse_huge(stated_size_hw(data), path)  # before the decoder takes memory for it
     try:
         bgr = cv2.imdecode(np.frombuffer(data, np.uint8), _REDUCED[reduce]) if data else None
     except cv2.error as error:
@@ -121,9 +124,9 @@ def decode_photo(data: bytes, path: Path, reduce: int = 1) -> ImageU8:
     return np.ascontiguousarray(bgr[..., ::-1], dtype=np.uint8)
 
 
-def _stated_size_hw(data: bytes) -> tuple[int, int]:
+def stated_size_hw(data: bytes | memoryview) -> tuple[int, int]:
     """Height and width that a PNG or JPEG file states; 0 where it does not or is of another kind."""
-    if data[:8] == b"\x89PNG\r\n\x1a\n":
+    if data[:8] == _PNG:
         return int.from_bytes(data[20:24], "big"), int.from_bytes(data[16:20], "big")
     if data[:2] == b"\xff\xd8":
         with contextlib.suppress(ValueError):

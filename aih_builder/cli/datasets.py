@@ -8,6 +8,7 @@ from typing import Annotated, Any, cast
 import numpy as np
 import typer
 
+from aih_builder.cli.cards import leave_card
 from aih_builder.cli.terminal import answer as say
 from aih_builder.cli.terminal import bar
 from aih_builder.cli.workers import ClusterFile, EngineOption, Jobs, Scheduler, workers
@@ -67,6 +68,8 @@ def generate(
             shards=part,
             on_progress=lambda p: show(p.done, p.total),
         )
+    if built.finished:
+        leave_card(built.folder)
     answer = {
         "folder": str(built.folder),
         "shards_made": built.made,
@@ -92,6 +95,7 @@ def _part(text: str) -> "slice | build.Part":
 def index(folder: Folder) -> None:
     """Write dataset.json over finished shards: the last step after a cluster's array."""
     typer.echo(build.index(folder))
+    leave_card(folder)
 
 
 def status(folder: Folder, as_json: Json = False) -> None:
@@ -155,6 +159,8 @@ def repair(
     """Check as `validate` does, and make bad shards again, those alone. Exit code 1 where anything stays wrong."""
     with workers(jobs, engine, scheduler, cluster) as pool, bar("shards, samples") as show:
         done = mend(folder, jobs=pool, flagged=flagged, on_checked=show, on_progress=lambda p: show(p.done, p.total))
+    if done.finished:
+        leave_card(folder)
     answer: dict[str, Any] = {
         "folder": str(folder),
         "shards_checked": done.checked,

@@ -20,7 +20,16 @@ from typing import Any
 import numpy as np
 
 from aih_builder.errors import ShardError
-from aih_builder.imaging import box_of, decode_image, decode_png, encode_jpeg, encode_png, paste
+from aih_builder.imaging import (
+    ImageU8,
+    box_of,
+    decode_image,
+    decode_png,
+    encode_jpeg,
+    encode_png,
+    paste,
+    stated_size_hw,
+)
 from aih_builder.sample import MASK_BITS, SPECS, Array, Sample, packed_masks
 
 FORMAT = "aih-shard"
@@ -34,6 +43,8 @@ OPTIONAL_PARTS = {
     "background": "background_rgb",
 }  # part: field
 PLAIN_FIELDS = tuple(name for name, spec in SPECS.items() if not spec.is_image)
+
+MAX_SIDE_PX = 2048  # of an image, as in a manifest: damaged bytes that state more take no memory
 
 _BOX_BYTES = 8
 _NORMAL_ZERO = 128
@@ -66,7 +77,10 @@ def decode_parts(encoded: dict[str, memoryview], plain: dict[str, Any], fields: 
     """A sample from its parts by name, its plain fields and the names of the optional fields stored. Raises
     ShardError or SampleError where they are damaged.
     """
-    image = decode_image(encoded["image"])
+    size_hw = stated_size_hw(encoded["image"])
+    if max(size_hw) > MAX_SIDE_PX:
+        raise ShardError(f"an image of {size_hw} pixels, expected at most {MAX_SIDE_PX} each way.")
+    image = _decoded(encoded["image"], size_hw)
     masks = decode_masks(encoded["masks"], image.shape[:2], fields)
     targets = np.empty((2, *image.shape), np.uint8)
     for hand, part in enumerate(("target_right", "target_left")):
@@ -79,12 +93,13 @@ def decode_parts(encoded: dict[str, memoryview], plain: dict[str, Any], fields: 
                 raise ShardError(f"{part} is stored, yet marked unknown.")
     optional: dict[str, Array] = {}
     if "depth" in encoded:
+        _require_size(encoded["depth"], size_hw)
         optional["depth"] = decode_png(encoded["depth"])
     if "normal" in encoded:
-        shifted = decode_image(encoded["normal"]).astype(np.int16)
+        shifted = _decoded(encoded["normal"], size_hw).astype(np.int16)
         optional["normal"] = (shifted - _NORMAL_ZERO).astype(np.int8)
     if "background" in encoded:
-        optional["background_rgb"] = decode_image(encoded["background"])
+        optional["background_rgb"] = _decoded(encoded["background"], size_hw)
     return Sample(image_rgb=image, target_rgb=targets, **masks, **optional, **plain)
 
 
@@ -107,11 +122,19 @@ def _paste(target: Array, data: memoryview, changed: Array) -> None:
     top, bottom, left, right = box = tuple(np.frombuffer(data[:_BOX_BYTES], "<u2").tolist())
     if box != expected:
         raise ShardError(f"the box of a target patch is {box}, that of its changed_mask is {expected}.")
-    patch = decode_image(data[_BOX_BYTES:])
-    inside = changed[top:bottom, left:right]
-    if patch.shape[:2] != inside.shape:
-        raise ShardError(f"target patch of {patch.shape[:2]} pixels does not fit its box {inside.shape}.")
-    paste(patch, inside, target[top:bottom, left:right])
+    patch = _decoded(data[_BOX_BYTES:], (bottom - top, right - left), "target patch")
+    paste(patch, changed[top:bottom, left:right], target[top:bottom, left:right])
+
+
+def _decoded(data: memoryview, size_hw: tuple[int, int], what: str = "picture") -> ImageU8:
+    """A JPEG or PNG (H, W, 3). Raises ShardError where it is damaged or of another size, before memory is taken."""
+    _require_size(data, size_hw, what)
+    return decode_image(data)
+
+
+def _require_size(data: memoryview, size_hw: tuple[int, int], what: str = "picture") -> None:
+    if (stated := stated_size_hw(data)) != size_hw or 0 in stated:
+        raise ShardError(f"a {what} of {stated} pixels, expected {size_hw}, or damaged JPEG or PNG data.")
 
 
 def encode_masks(sample: Sample) -> bytes:
@@ -123,10 +146,14 @@ def decode_masks(data: bytes | memoryview, shape: tuple[int, ...], fields: Seque
     """The masks of a part `masks` by name, (2, H, W) bool each; fields are the optional ones stored. Raises ShardError
     where it is damaged.
     """
+    pixels, stream = shape[0] * shape[1], zlib.decompressobj()
     try:
-        bits = np.frombuffer(zlib.decompress(data, bufsize=shape[0] * shape[1]), np.uint8).reshape(shape)
-    except (zlib.error, ValueError) as error:
+        unpacked = stream.decompress(data, pixels + 1)
+    except zlib.error as error:
         raise ShardError(f"damaged masks ({error}).") from error
+    if len(unpacked) != pixels or not stream.eof:
+        raise ShardError(f"damaged masks (they do not unpack to {pixels} bytes).")
+    bits = np.frombuffer(unpacked, np.uint8).reshape(shape)
     stored = [name for name in MASK_BITS if name in fields or not SPECS[name].optional]
     planes = bits & np.array([MASK_BITS[name] for name in stored], np.uint8)[..., None, None]  # (masks, 2, H, W)
     return dict(zip(stored, np.not_equal(planes, 0, out=planes.view(np.bool_)), strict=True))

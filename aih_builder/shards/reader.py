@@ -45,7 +45,7 @@ class ShardReader:
             self._stamp = _stamp(path)
             with h5py.File(path, "r") as file:
                 self.attributes = self._head(file)
-                self.fields: list[str] = json.loads(self.attributes["fields"])
+                self.fields = _optional_fields(self.attributes["fields"])
                 self.parts = parts_for(self.fields)
                 self._tables = {
                     "offsets": table(file, "offsets", np.dtype("<i8"), (len(self.parts) + 1,)),
@@ -120,6 +120,15 @@ class ShardReader:
             good = good and bool((np.diff(offsets, axis=1) >= 0).all())
         if not good:
             raise ShardError(f"{self.path}: its tables do not fit together. Run `aih repair` on its dataset.")
+
+
+def _optional_fields(text: str) -> list[str]:
+    """The optional fields that a shard says it stores. Raises ValueError where it does not say so."""
+    fields = json.loads(text)
+    known = [name for name, spec in SPECS.items() if spec.optional]
+    if not isinstance(fields, list) or any(fields.count(name) > 1 or name not in known for name in fields):
+        raise ValueError(f"fields are {text}, expected some of {known}")
+    return fields
 
 
 def _stamp(path: Path) -> tuple[int, int, int]:

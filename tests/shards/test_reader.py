@@ -283,15 +283,22 @@ def _replace(file: h5py.File, name: str, *, group: bool = False, **options: Any)
         file.create_dataset(name, **{"data": kept, **options})
 
 
+def _state_fields(file: h5py.File, fields: str) -> None:
+    file.attrs["fields"] = np.bytes_(fields)
+
+
 EDITS = {
     "foreign": (lambda f: f.attrs.__delitem__("format"), "an HDF5 file, but not a shard of this package"),
     "of another format": (lambda f: f.attrs.__setitem__("format", "coco"), "not a shard of this package"),
     "newer": (lambda f: f.attrs.__setitem__("schema", 2), "schema 2, this version reads schema 1. Install a newer"),
     "without a schema": (lambda f: f.attrs.__delitem__("schema"), "schema None"),
-    "an array for a schema": (lambda f: f.attrs.__setitem__("schema", [1, 2]), "not a readable shard"),
-    "fields that are no list": (lambda f: f.attrs.__setitem__("fields", "5"), "not a readable shard"),
+    "an array for a schema": (lambda f: f.attrs.__setitem__("schema", [1, 2]), "schema None"),
+    "fields that are no list": (lambda f: _state_fields(f, "5"), "not a readable shard"),
     "no fields": (lambda f: f.attrs.__delitem__("fields"), "not a readable shard"),
-    "more parts than offsets": (lambda f: f.attrs.__setitem__("fields", '["depth", "normal"]'), "offsets is int64"),
+    "more parts than offsets": (
+        lambda f: f.attrs.__setitem__("fields", np.bytes_('["depth", "normal"]')),
+        "offsets is int64",
+    ),
     "without joints": (lambda f: f.__delitem__("joints_px"), "not a readable shard"),
     "a group for a column": (lambda f: _replace(f, "joints_px", group=True), "not a readable shard"),
     "a group for the blob": (lambda f: _replace(f, "blob", group=True), "not a readable shard"),
