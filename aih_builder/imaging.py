@@ -110,7 +110,7 @@ def decode_photo(data: bytes, path: Path, reduce: int = 1) -> ImageU8:
     Grey is repeated, alpha is dropped, palettes and CMYK are looked up, EXIF's orientation is applied, of 16 bits the
     upper 8 are kept. reduce is 1, 2, 4 or 8: both sides are divided by it, which is faster for JPEG. Raises AssetError.
     """
-    _refuse_huge(_stated_size_hw(data), path)  # before the decoder takes memory for it
+    _refuse_huge(stated_size_hw(data), path)  # before the decoder takes memory for it
     try:
         bgr = cv2.imdecode(np.frombuffer(data, np.uint8), _REDUCED[reduce]) if data else None
     except cv2.error as error:
@@ -121,7 +121,7 @@ def decode_photo(data: bytes, path: Path, reduce: int = 1) -> ImageU8:
     return np.ascontiguousarray(bgr[..., ::-1], dtype=np.uint8)
 
 
-def _stated_size_hw(data: bytes) -> tuple[int, int]:
+def stated_size_hw(data: bytes) -> tuple[int, int]:
     """Height and width that a PNG or JPEG file states; 0 where it does not or is of another kind."""
     if data[:8] == b"\x89PNG\r\n\x1a\n":
         return int.from_bytes(data[20:24], "big"), int.from_bytes(data[16:20], "big")

@@ -1,0 +1,1 @@
+"""Foreign formats, a room for each."""
