@@ -82,8 +82,8 @@ def export_aih(
     """Write a dataset folder as an AIH tree; flagged samples are left out.
 
     human_share: of the train samples whose record does not say who annotated them. on_progress gets samples done and in
-    all. Raises ConfigError, and writes nothing, where the dataset is not of 256 px, lacks what the reader opens, or `out`
-    is no place for it.
+    all. Raises ConfigError, and writes nothing, where the dataset is not of 256 px, lacks what the reader opens, or
+    `out` is no place for it.
     """
     require_share(human_share)
     _require_place(out)
@@ -142,10 +142,7 @@ def select(dataset: Dataset, human_share: float) -> tuple[list[Piece], Counter[s
             )
         arrays, forearms = dataset.small_arrays_of(number), first.forearm_mask is not None
         for i in range(shard["samples"]):
-            reason = (
-                "a forearm, of which the tree has no label" if first.forearm_mask is not None else _refused(arrays, i)
-            )
-            if reason:
+            if reason := "a forearm, of which the tree has no label" if forearms else _refused(arrays, i):
                 left_out[reason] += 1
             else:
                 pieces.append(_piece(arrays, i, at + i, human_share))
