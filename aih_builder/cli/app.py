@@ -16,6 +16,7 @@ from aih_builder.cli import (
     checkup,
     datasets,
     end_interrupted,
+    exporting,
     flagging,
     hands,
     planning,
@@ -80,6 +81,8 @@ checkup.register(app)
 app.add_typer(hands.app, name="hand")
 app.add_typer(banks.app, name="bank")
 app.add_typer(poses.app, name="poses")
+app.add_typer(exporting.export_app, name="export")
+app.add_typer(exporting.import_app, name="import")
 
 
 def _show_version(wanted: bool) -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from aih_builder import generate
 from aih_builder.interop.official_aih import export_aih
-from tests.builders import small_both_manifest, small_both_content
+from tests.builders import small_both_content, small_both_manifest
 
 
 @pytest.fixture(scope="session")

@@ -74,7 +74,10 @@ class OfficialReader:
         other = "left" if side == "right" else "right"
         assert cfg["another_side_idx"] != -1000
         assert isinstance(cfg["occlusion_rate"], float)
-        below, above = self._single(annot, side, cfg["loop_side_idx"]), self._single(annot, other, cfg["another_side_idx"])
+        below, above = (
+            self._single(annot, side, cfg["loop_side_idx"]),
+            self._single(annot, other, cfg["another_side_idx"]),
+        )
         mirrored = side == "left"
         moved = []
         for hand, key in ((below, "r_aug_list"), (above, "l_aug_list")):
@@ -94,7 +97,9 @@ class OfficialReader:
 
     def _rendered(self, annot: str, letter: str, name: str) -> Item:
         png = name.replace(".jpg", ".png")
-        image, target = (picture(self._render(annot, f"images/{letter}_images/{kind}/{name}")) for kind in ("IH", "DR_gt"))
+        image, target = (
+            picture(self._render(annot, f"images/{letter}_images/{kind}/{name}")) for kind in ("IH", "DR_gt")
+        )
         amodal = labels(self._render(annot, f"labels/in_{letter}_images/{letter}_amodal/{png}"))
         visible = labels(self._render(annot, f"labels/in_{letter}_images/rl_visible/{png}"), 2)
         if letter == "l":
