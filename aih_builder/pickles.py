@@ -79,7 +79,8 @@ class _Array(np.ndarray):
         whole = isinstance(content, list if kind.dtype.hasobject else bytes)
         if not whole or len(content) != prod(shape) * (1 if kind.dtype.hasobject else kind.dtype.itemsize):
             raise pickle.UnpicklingError(f"an array whose content does not fill its shape {shape}")
-        super().__setstate__((1, tuple(shape), kind.dtype, np.bool_(by_column), content))
+        checked: Any = (1, tuple(shape), kind.dtype, bool(by_column), content)
+        super().__setstate__(checked)
 
 
 def _encode(text: str, encoding: str) -> bytes:

@@ -41,7 +41,8 @@ class AihDataset:
     """Items of one of HDR's modules, or samples as they are, as dicts of arrays; a DataLoader collates them.
 
     With S = input_px:
-    hasm: a sample each, unless an import could not know an amodal mask. image (S, S, 3) u8, masks (2, 2, S, S) bool (right, left; amodal, visible), inside (S, S) bool.
+    hasm: a sample each, unless an import could not know an amodal mask. image (S, S, 3) u8, masks (2, 2, S, S) bool
+    (right, left; amodal, visible), inside (S, S) bool.
     hdrm: a hand each, mirrored if left. image and target (S, S, 3) u8; masks (4, S, S) bool: M_D, M_R, M_rv, M_bv.
     shpe: a hand each, mirrored if left. picture (S, S, 3) u8, joints_px (21, 2) of the crop, location and delta
     (21, 3), valid (21,) bool, bone_mm.

@@ -129,7 +129,7 @@ def _rendered(tree: Path, item: RenderItem) -> _Seen:
 
 
 def _record(
-    seen: _Seen, target: int, index: int, annotation: str, licence: str, present: Mask, texts: dict[str, str]
+    seen: _Seen, target: int, index: int, annotation: str, licence: str, present: Mask, texts: dict[str, Any]
 ) -> Sample:
     engine, split, _ = name_of(index)
     values: dict[str, Any] = {
