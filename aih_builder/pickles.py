@@ -90,6 +90,11 @@ def _encode(text: str, encoding: str) -> bytes:
     return text.encode("latin1")
 
 
+def _no_bytes() -> bytes:
+    """How protocol 2 spells an empty text of bytes: the only call of `bytes` that is known."""
+    return b""
+
+
 def _new_array(_kind: type, _shape: object, _code: object) -> np.ndarray:
     """How protocols up to 4 make an array: an empty one, whose state follows."""
     return np.empty(0).view(_Array)
@@ -123,6 +128,8 @@ _ALLOWED: dict[tuple[str, str], Maker] = {
     ("numpy.core.numeric", "_frombuffer"): _array_of_bytes,
     ("numpy._core.numeric", "_frombuffer"): _array_of_bytes,
     ("_codecs", "encode"): _encode,
+    ("__builtin__", "bytes"): _no_bytes,
+    ("builtins", "bytes"): _no_bytes,
 }
 
 
