@@ -136,7 +136,7 @@ shift = st.floats(-0.5, 0.5)
 def test_a_picture_is_moved_as_the_reader_moves_it(move: Move, seed: int) -> None:
     noise = np.random.default_rng(seed).integers(0, 256, (256, 256, 3), np.uint8)
     expected = cv2.warpAffine(noise, reader_affine(*move), (256, 256), flags=cv2.INTER_LINEAR)
-    # Both go by the same three points; reckoned in two ways these may differ in the last bit: OpenCV then steps 1/32 px.
+    # Both go by the same three points; reckoned in two ways their last bits may differ, and OpenCV steps by 1/32 px.
     assert (moved(noise, move) != expected).mean() < 0.02
 
 
