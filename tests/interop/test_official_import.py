@@ -23,8 +23,8 @@ from aih_builder.invariants import violations
 from aih_builder.sample import SPECS, amodal_known
 from tests.interop.official_reader import OfficialReader, hostile, reader_affine, saved_by_numpy
 
-# Levels that passes through JPEG 95 may change a pixel by, at most and on average.
-JPEG_MOST, JPEG_MEAN = 48, 2.0
+# Levels that passes through JPEG 95 may change a pixel by, in 999 of 1000 and on average.
+JPEG_MOST, JPEG_MEAN = 20, 1.5
 SYN, RENDER = "AIH_syn/machine_annot/val", "AIH_render/machine_annot/train"
 CFGS = "AIH_syn/syn_cfgs/all_machine_annot_val_syn_cfgs.npy"
 LISTS = "AIH_syn/filtered_list/machine_annot_val_sh_{}_filtered.txt"
@@ -80,8 +80,8 @@ def test_there_and_back_again_pictures_differ_by_jpeg_alone(aih_dataset: Path, i
         if sample.engine == "sync":  # the soft edge of the hand on top is cut by its mask
             hard = ~(source.changed_mask[target] & ~source.amodal_mask[1 - target])
         for apart in (alone, image[hard]):
-            assert apart.max() <= JPEG_MOST
             assert apart.mean() <= JPEG_MEAN
+            assert np.quantile(apart, 0.999) <= JPEG_MOST
 
 
 def test_what_the_tree_does_not_tell_is_marked_unknown_not_invented(aih_dataset: Path, imported: Path) -> None:
@@ -91,7 +91,7 @@ def test_what_the_tree_does_not_tell_is_marked_unknown_not_invented(aih_dataset:
         assert violations(sample) == []
         for name in lost:
             value = getattr(sample, name)
-            assert value is None or value == "" or not np.any(value), name
+            assert value is None or not np.any(value), name
         valid = [hand == source.target_hand for hand in (0, 1)]
         assert sample.target_valid.tolist() == valid
         assert (sample.target_hand, sample.framing, sample.split) == (source.target_hand, "target", source.split)
@@ -259,7 +259,7 @@ def test_a_bad_record_ends_the_import_with_its_place_or_is_left_out(tree: Path, 
     made = import_aih(tree, tmp_path / "out", skip_bad=True)
     assert [text.partition(CFGS)[2] for text in made.bad] == [
         ": record 1 loop_side_idx is 5, expected a place in a list of 5 (0 to 4)",
-        ": record 3 lacks loop_side (it has another_side_idx, l_aug_list, lop_side, loop_side_idx, occlusion_rate, "
+        ": record 3 lacks loop_side (it has another_side_idx, l_aug_list, loop_side_idx, lop_side, occlusion_rate, "
         "r_aug_list)",
     ]
     assert made.samples["sync/val"] == 3
