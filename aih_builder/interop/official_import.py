@@ -123,7 +123,8 @@ def _licence(tree: Path, told: str | None) -> str:
     exported = tree / EXPORT_FILE
     if told is None and exported.is_file():
         try:
-            told = strictest(*(str(licence) for licence in read_json(exported)["licences"]))
+            licences = [str(licence) for licence in read_json(exported)["licences"]]
+            told = strictest(*licences) if licences else ""  # which is refused below
         except (ShardError, KeyError, TypeError) as error:
             raise ConfigError(f"{exported}: damaged ({error}). Say whose samples these are with --licence.") from error
     licence = PUBLISHED_LICENCE if told is None else told

@@ -139,6 +139,21 @@ def test_flagged_samples_are_left_out(aih_dataset: Path, tmp_path: Path) -> None
     assert ("sync", name_of(index).number, "train") not in {(p.engine, p.number, p.group.split) for p in pieces}
 
 
+def test_the_only_sample_of_a_list_that_nobody_opens_is_left_out(
+    aih_dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (lonely,) = [s.index for s in open_dataset(aih_dataset, split="test", engine="sync")[:1]]
+
+    def one_human(told: str, split: Split, index: int, share: float) -> str:
+        return "human" if index == lonely else annotation_of(told, split, index, share)
+
+    monkeypatch.setattr(official_aih, "annotation_of", one_human)
+    made = export_aih(aih_dataset, tmp_path / "out")
+    assert made.left_out["the only one of its list, which the reader cannot read"] == 1
+    assert not list(made.folder.rglob("*human_annot_test*"))
+    assert len(OfficialReader(made.folder, "test")) == 4
+
+
 @pytest.mark.parametrize(("share", "missing"), [(0.0, "human_annot/train"), (1.0, "machine_annot/train")])
 def test_a_list_that_would_stay_empty_is_refused_and_nothing_is_written(
     aih_dataset: Path, tmp_path: Path, share: float, missing: str
