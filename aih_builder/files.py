@@ -2,12 +2,14 @@
 
 import contextlib
 import fcntl
+import glob
 import hashlib
 import json
 import logging
 import os
 import re
 import secrets
+import shutil
 import socket
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,7 +17,7 @@ from typing import Any
 
 import psutil
 
-from aih_builder.errors import ShardError
+from aih_builder.errors import ConfigError, ShardError
 
 log = logging.getLogger(__name__)
 
@@ -43,6 +45,34 @@ def whole_file(path: Path) -> Iterator[Path]:
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def whole_folder(path: Path) -> Iterator[Path]:
+    """A temporary folder beside a new or empty one; it takes that place when the block ends, unless by an exception.
+
+    What dead processes of this host left for the same folder is deleted. Raises ConfigError where the folder holds
+    something, ShardError where it cannot be written.
+    """
+    try:
+        if path.exists() and (not path.is_dir() or any(path.iterdir())):
+            raise ConfigError(f"{path}: is there and not an empty folder. It was left untouched. Choose another one.")
+        for left in sorted(path.parent.glob(f"{glob.escape(path.name)}.tmp-*")):
+            if left.is_dir() and _is_stale(left):
+                shutil.rmtree(left, ignore_errors=True)
+        temporary = path.with_name(f"{path.name}.tmp-{_host()}-{os.getpid()}-{secrets.token_hex(4)}")
+        temporary.mkdir(parents=True)
+        try:
+            yield temporary
+            os.sync()  # one call for all of its files
+            temporary.rename(path)
+        finally:
+            if temporary.exists():
+                shutil.rmtree(temporary, ignore_errors=True)
+    except OSError as error:
+        raise ShardError(
+            f"{path}: cannot be written ({error.strerror or error}). Free space or fix permissions, then run again."
+        ) from error
 
 
 def write_whole(path: Path, data: bytes) -> None:
@@ -111,12 +141,16 @@ def remove_stale(folder: Path) -> list[Path]:
     """Delete temporary files that dead processes of this host left anywhere below a folder; returns them."""
     removed = []
     for path in sorted(folder.rglob("*.tmp-*")):
-        match = _TEMPORARY.match(path.name)
-        if match and match["host"] == _host() and not _alive(int(match["pid"])):
+        if _is_stale(path):
             with contextlib.suppress(OSError):  # gone already, or not ours to delete
                 path.unlink()
                 removed.append(path)
     return removed
+
+
+def _is_stale(path: Path) -> bool:
+    match = _TEMPORARY.match(path.name)
+    return bool(match and match["host"] == _host() and not _alive(int(match["pid"])))
 
 
 def _host() -> str:

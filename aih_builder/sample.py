@@ -244,6 +244,16 @@ def intruder_mask(sample: Sample, target: int) -> Mask:
     return visible if sample.forearm_mask is None else visible | sample.forearm_mask[other]
 
 
+def amodal_known(engine: str, hand_present: ArrayLike, target_valid: ArrayLike) -> Mask:
+    """Whether the amodal mask of each hand is known, bool (..., 2).
+
+    Always so in what this package makes. The published AIH-Render has none of the hand that is not the target: in an
+    import it is a hand that is there without a target, and its visible mask stands in for the amodal one.
+    """
+    there, valid = np.asarray(hand_present, bool), np.asarray(target_valid, bool)
+    return ~there | valid if engine == "render" else np.ones(there.shape, bool)
+
+
 def hdr_masks_of(amodal: Mask, visible: Mask, intruder: Mask) -> HdrMasks:
     """The same from the target's masks and what is seen of the other hand and its forearm; all of one shape."""
     M_D = amodal & ~visible

@@ -18,6 +18,7 @@ LAYERS = (
     "errors",
     "paths",
     "files",
+    "pickles",
     "webpage",
     "parallel",
     "rng",

@@ -82,6 +82,7 @@ app.add_typer(hands.app, name="hand")
 app.add_typer(banks.app, name="bank")
 app.add_typer(poses.app, name="poses")
 app.add_typer(exporting.export_app, name="export")
+app.add_typer(exporting.import_app, name="import")
 
 
 def _show_version(wanted: bool) -> None:

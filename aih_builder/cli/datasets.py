@@ -16,6 +16,7 @@ from aih_builder.config import load_manifest
 from aih_builder.errors import ConfigError
 from aih_builder.identity import EngineName
 from aih_builder.shards import build, progress
+from aih_builder.shards.imported import imported_listing
 from aih_builder.shards.listing import listing
 from aih_builder.shards.plan import Shard, load_plan
 from aih_builder.shards.reader import ShardReader, open_dataset
@@ -221,6 +222,9 @@ def sheet(
 def info(folder: Folder, as_json: Json = False) -> None:
     """What a dataset holds: counts and bytes; by engine also rejections, occlusion and time by stage."""
     left_out = len(open_dataset(folder).left_out)
+    if (imported := imported_listing(folder)) is not None:
+        say(_of_import(folder, imported, left_out), as_json)
+        return
     made = load_plan(folder)
     held = listing(made)
     samples = held["samples"]
@@ -248,6 +252,19 @@ def info(folder: Folder, as_json: Json = False) -> None:
         "plan_hash": held["plan_hash"],
     }
     say(answer, as_json)
+
+
+def _of_import(folder: Path, held: dict[str, Any], left_out: int) -> dict[str, Any]:
+    """What an imported dataset holds."""
+    told = {key: held[key] for key in ("name", "origin", "samples", "counts", "sources", "licences", "plan_hash")}
+    answer = told | {
+        "flagged": left_out,
+        "shards": len(held["shards"]),
+        "kib_per_sample": round(held["bytes"] / 1024 / max(held["samples"], 1), 1),
+    }
+    for engine in held["counts"]:
+        answer[f"{engine}_occlusion"] = _occlusion(folder, [s["file"] for s in held["shards"] if s["engine"] == engine])
+    return answer
 
 
 def _of_engine(folder: Path, records: dict[Shard, dict[str, Any]]) -> dict[str, Any]:

@@ -1,33 +1,16 @@
 """Reads pickles of MANO's kind without running code from them.
 
-A pickle can name any callable. This reader knows a closed list: numpy's arrays, scipy's sparse matrices and the
-classes of chumpy, in which MANO's original files store arrays. The last two become inert records that are evaluated
-here, so neither library's code sees the file. Any other name is refused.
+Beside numpy's arrays they hold scipy's sparse matrices and the classes of chumpy, in which MANO's original files store
+arrays. These become inert records that are evaluated here, so neither library's code sees the file.
 """
 
-import io
 import pickle
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from aih_builder.errors import AssetError
-
-# What damaged or hostile bytes make the unpickler raise, by the documentation of `pickle`.
-_DAMAGE = (
-    pickle.UnpicklingError,
-    EOFError,
-    AttributeError,
-    ImportError,
-    IndexError,
-    KeyError,
-    MemoryError,
-    OverflowError,
-    TypeError,
-    UnicodeError,
-    ValueError,
-)
+from aih_builder.pickles import Maker, unpickled
 
 
 class _Record:
@@ -79,13 +62,6 @@ class _ByRow(_Compressed):
     by_column = False
 
 
-def _encode(text: str, encoding: str) -> bytes:
-    """How protocol 2 spells bytes; any other codec is refused."""
-    if encoding != "latin1":
-        raise pickle.UnpicklingError(f"codec {encoding!r}")
-    return text.encode("latin1")
-
-
 def _new_object(cls: type, _base: type, _state: object) -> object:
     """How protocols 0 and 1 make an object of a plain class."""
     if not issubclass(cls, _Record):
@@ -93,39 +69,7 @@ def _new_object(cls: type, _base: type, _state: object) -> object:
     return cls()
 
 
-def _new_array(_kind: type, _shape: object, _code: object) -> np.ndarray:
-    """How protocols up to 4 make an array: an empty one, whose state follows."""
-    return np.empty(0)
-
-
-def _array_of_bytes(data: bytes, dtype: np.dtype, shape: tuple[int, ...], order: str) -> np.ndarray:
-    """How protocol 5 makes an array."""
-    if dtype.hasobject or order not in ("C", "F"):
-        raise pickle.UnpicklingError(f"an array of {dtype}")
-    return np.frombuffer(data, dtype).reshape(shape, order="F" if order == "F" else "C")
-
-
-def _number(dtype: np.dtype, data: bytes | str) -> object:
-    """How a numpy scalar is made. Python 2 wrote bytes as text."""
-    if dtype.hasobject:
-        raise pickle.UnpicklingError(f"a number of {dtype}")
-    return np.frombuffer(data.encode("latin1") if isinstance(data, str) else data, dtype)[0]
-
-
-class _ArrayKind:
-    """The name `numpy.ndarray`, which pickles mention beside the array's maker."""
-
-
-_ALLOWED: dict[tuple[str, str], Callable[..., Any]] = {
-    ("numpy", "ndarray"): _ArrayKind,
-    ("numpy", "dtype"): np.dtype,
-    ("numpy.core.multiarray", "_reconstruct"): _new_array,
-    ("numpy._core.multiarray", "_reconstruct"): _new_array,
-    ("numpy.core.multiarray", "scalar"): _number,
-    ("numpy._core.multiarray", "scalar"): _number,
-    ("numpy.core.numeric", "_frombuffer"): _array_of_bytes,
-    ("numpy._core.numeric", "_frombuffer"): _array_of_bytes,
-    ("_codecs", "encode"): _encode,
+_PLAIN: dict[tuple[str, str], Maker] = {
     ("copy_reg", "_reconstructor"): _new_object,
     ("copyreg", "_reconstructor"): _new_object,
     ("__builtin__", "object"): object,
@@ -136,22 +80,12 @@ _ALLOWED: dict[tuple[str, str], Callable[..., Any]] = {
 _SPARSE = {"csc_matrix": _ByColumn, "csc_array": _ByColumn, "csr_matrix": _ByRow, "csr_array": _ByRow}
 
 
-class _Unpickler(pickle.Unpickler):
-    """Finds only what this module lists."""
-
-    def find_class(self, module: str, name: str) -> Callable[..., Any]:
-        package = module.partition(".")[0]
-        if package == "chumpy":
-            return _Chumpy
-        if module.startswith("scipy.sparse") and name in _SPARSE:
-            return _SPARSE[name]
-        if (module, name) in _ALLOWED:
-            return _ALLOWED[module, name]
-        raise _ForeignClassError(f"{module}.{name}")
-
-
-class _ForeignClassError(Exception):
-    """The pickle names something that is not on the list."""
+def _maker(module: str, name: str) -> Maker | None:
+    if module.partition(".")[0] == "chumpy":
+        return _Chumpy
+    if module.startswith("scipy.sparse") and name in _SPARSE:
+        return _SPARSE[name]
+    return _PLAIN.get((module, name))
 
 
 def load_dict(data: bytes, where: object) -> dict[str, Any]:
@@ -160,17 +94,7 @@ def load_dict(data: bytes, where: object) -> dict[str, Any]:
     Raises AssetError, which begins with `where`, for damaged data, a class that is not on the list, or another
     top-level type.
     """
-    try:
-        content = _Unpickler(io.BytesIO(data), encoding="latin1").load()
-    except _ForeignClassError as error:
-        raise AssetError(
-            f"{where}: the pickle names {error}, which a hand model has no use for. Such a file can run any code: "
-            "it was not read. Get the file from its publisher again."
-        ) from error
-    except _DAMAGE as error:
-        raise AssetError(
-            f"{where}: not a readable pickle ({error}). It is damaged or of another kind; get it again."
-        ) from error
+    content = unpickled(data, where, "a hand model", _maker)
     if not isinstance(content, dict):
         raise AssetError(f"{where}: holds a {type(content).__name__}, expected MANO's dictionary of arrays.")
     return content

@@ -28,7 +28,7 @@ from aih_builder.hdr.sampler import Key
 from aih_builder.hdr.settings import Augment, ModuleName
 from aih_builder.identity import Split
 from aih_builder.rng import Purpose, sample_rng
-from aih_builder.sample import SPECS, Array, Sample, hdr_masks
+from aih_builder.sample import SPECS, Array, Sample, amodal_known, hdr_masks
 from aih_builder.shards.reader import Dataset, open_dataset
 
 REFERENCE_BONE = 9  # the middle finger's base; the bone starts at the wrist
@@ -41,7 +41,8 @@ class AihDataset:
     """Items of one of HDR's modules, or samples as they are, as dicts of arrays; a DataLoader collates them.
 
     With S = input_px:
-    hasm: a sample each. image (S, S, 3) u8, masks (2, 2, S, S) bool (right, left; amodal, visible), inside (S, S) bool.
+    hasm: a sample each, unless an import could not know an amodal mask. image (S, S, 3) u8, masks (2, 2, S, S) bool
+    (right, left; amodal, visible), inside (S, S) bool.
     hdrm: a hand each, mirrored if left. image and target (S, S, 3) u8; masks (4, S, S) bool: M_D, M_R, M_rv, M_bv.
     shpe: a hand each, mirrored if left. picture (S, S, 3) u8, joints_px (21, 2) of the crop, location and delta
     (21, 3), valid (21,) bool, bone_mm.
@@ -119,8 +120,11 @@ def _items(samples: Dataset, module: ViewName, engines: tuple[str, ...]) -> list
     for shard, arrays in zip(samples.shards, samples.small_arrays(), strict=True):
         count = shard["samples"]
         if count and shard["engine"] in engines:
-            if module in ("hasm", "sample"):
+            if module == "sample":
                 found += [(at + i, -1) for i in range(count)]
+            elif module == "hasm":
+                known = amodal_known(shard["engine"], arrays["hand_present"], arrays["target_valid"])
+                found += [(at + int(i), -1) for i in np.flatnonzero(known.all(axis=1))]
             else:
                 fits = usable_hands(arrays, samples[at].image_rgb.shape[0])
                 if module == "hdrm":

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from aih_builder import __version__
+from aih_builder.files import read_json
 from aih_builder.hdr.checkpoint import Checkpoint
 from aih_builder.hdr.evaluate import ALONE, PICTURE_MASKS, TRUE_PICTURE, WITH_HDR, time_per_image
 from aih_builder.hdr.pipeline import HdrPipeline
@@ -24,7 +25,7 @@ from aih_builder.hdr.scores import (
     scored,
 )
 from aih_builder.hdr.settings import ModuleName
-from aih_builder.shards.plan import load_plan
+from aih_builder.shards.format import LISTING_FILE
 from aih_builder.shards.reader import Dataset
 
 Figures = dict[str, Any]
@@ -43,15 +44,15 @@ def sample_figures(
         pose["gain"] = gain_figures(hands, chosen, WITH_HDR, ALONE, seed)
     true_mm = hands.errors_mm(TRUE_PICTURE).mean(axis=1)
     pose["true_picture"] = {"mpjpe_mm": float(true_mm.mean()), "mean_pose_mm": float(mean_mm.mean())}
-    plan = load_plan(samples.folder)
+    held = read_json(samples.folder / LISTING_FILE)
     batch_ms = time_per_image(pipeline, samples)
     figures: Figures = {
         "data": {
-            "name": plan.manifest.name,
+            "name": held["name"],
             "split": split,
             "samples": len(np.unique(hands.sample)),
             "hands": len(hands.side),
-            "image_size_px": plan.manifest.image_size_px,
+            "image_size_px": held["image_size_px"],
         },
         "masks": mask_figures(hands),
         "pose": pose,

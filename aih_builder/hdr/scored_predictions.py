@@ -30,7 +30,7 @@ from aih_builder.hdr.read_predictions import (
     read_prediction,
 )
 from aih_builder.identity import name_of
-from aih_builder.sample import SIDES, Sample
+from aih_builder.sample import SIDES, Sample, amodal_known
 from aih_builder.shards.reader import Dataset, ShardReader
 
 log = logging.getLogger(__name__)
@@ -157,9 +157,11 @@ def score(predicted: Predicted, sample: Sample) -> Scores:
         )
     found = _unknown()
     found.presence_right[:] = predicted.present == sample.hand_present
+    known = amodal_known(sample.engine, sample.hand_present, sample.target_valid)
     for hand in np.flatnonzero(predicted.present | sample.hand_present).tolist():
         if predicted.amodal is not None and predicted.visible is not None:
-            found.amodal_iou[hand] = mask_iou(predicted.amodal[hand], sample.amodal_mask[hand])
+            if known[hand]:
+                found.amodal_iou[hand] = mask_iou(predicted.amodal[hand], sample.amodal_mask[hand])
             found.visible_iou[hand] = mask_iou(predicted.visible[hand], sample.visible_mask[hand])
     for hand in np.flatnonzero(predicted.present & sample.hand_present).tolist():
         found.joints_px[hand] = _mean_px(predicted, sample, hand)

@@ -23,7 +23,7 @@ from aih_builder.hdr.settings import Training
 from aih_builder.hdr.tasks import TASKS, Batch, Task
 from aih_builder.hdr.watch import Watch
 from aih_builder.sample import SCHEMA_VERSION
-from aih_builder.shards.plan import load_plan
+from aih_builder.shards.plan import identity_of
 
 log = logging.getLogger(__name__)
 
@@ -60,7 +60,7 @@ def train(training: Training, out: Path, *, progress: Progress = _silent) -> Che
     validation = _validation(training)
     torch.manual_seed(training.seed + accelerator.process_index)  # but drop different paths
     about = {
-        "plan_hash": load_plan(training.data.path).identity, "schema": SCHEMA_VERSION, "items": len(data),
+        "plan_hash": identity_of(training.data.path), "schema": SCHEMA_VERSION, "items": len(data),
         "processes": accelerator.num_processes,
     }  # fmt: skip
     if left_out := data.samples.left_out:

@@ -20,6 +20,7 @@ from aih_builder.hands.arrays import load_hand_arrays, open_hand
 from aih_builder.identity import SPLITS, EngineName, Split, indices_of, name_of, within
 from aih_builder.sample import SCHEMA_VERSION
 from aih_builder.shards.format import LISTING_FILE
+from aih_builder.shards.imported import imported_listing
 from aih_builder.shards.overrides import OVERRIDES_FILE, as_json, read_overrides
 from aih_builder.shards.plan_pools import (
     bank_record,
@@ -215,6 +216,11 @@ def load_plan(folder: Path) -> Plan:
     where overrides.json is damaged.
     """
     if not (folder / "plan.json").is_file():
+        if imported_listing(folder) is not None:
+            raise ConfigError(
+                f"{folder}: was imported, so there is no plan by which its samples could be made, or made again. Where "
+                "something is wrong with it, import it again with `aih import`."
+            )
         raise ConfigError(f"{folder}: holds no plan.json. Expected a folder made by `aih generate` or `aih plan`.")
     content = read_json(folder / "plan.json")
     if content.get("format") != _FORMAT:
@@ -248,6 +254,12 @@ def load_plan(folder: Path) -> Plan:
             "delete it."
         )
     return plan
+
+
+def identity_of(folder: Path) -> str:
+    """What a dataset is, planned or imported. Raises as load_plan does."""
+    held = imported_listing(folder)
+    return load_plan(folder).identity if held is None else str(held["plan_hash"])
 
 
 def digests_of(cache: Path) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from contextlib import closing
 from functools import partial
 from os import PathLike
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -13,14 +13,16 @@ from aih_builder.errors import AihError
 from aih_builder.files import read_json, sha256_of
 from aih_builder.hands.model import HandModel
 from aih_builder.hands.surface import HandSurface
+from aih_builder.identity import indices_of
 from aih_builder.invariants import violations
 from aih_builder.parallel.pool import Pool
 from aih_builder.parallel.run import pool_of, run_tasks
 from aih_builder.sample import SIDES, Sample
 from aih_builder.shards.format import COLUMNS_FILE, LISTING_FILE
+from aih_builder.shards.imported import imported_listing
 from aih_builder.shards.listing import listing
 from aih_builder.shards.plan import Plan, Shard, digests_of, load_plan
-from aih_builder.shards.reader import ShardReader
+from aih_builder.shards.reader import ShardReader, open_dataset
 from aih_builder.shards.remake import departures
 from aih_builder.shards.tasks import engine_for, one_thread, read_record, shard_state
 from aih_builder.sources.bank import Bank
@@ -64,18 +66,68 @@ def validate(
     jobs: int | Pool = 1,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> Report:
-    """Check a dataset folder: every file against its checksum, every sample against every invariant.
+    """Check a dataset folder: every file against its checksum, every sample against every invariant. Of an imported one
+    there is no plan or mesh to hold it against.
 
     jobs is the number of processes, or a pool of other workers; on_progress gets shards done and in all. Raises
     ConfigError where the folder holds no plan or jobs is below 1, ShardError where plan.json is unreadable; all else is
     reported.
     """
     pool = pool_of(jobs)
+    if (held := imported_listing(Path(path))) is not None:
+        return _validate_imported(Path(path), held, pool, on_progress)
     plan = load_plan(Path(path))
     shards = plan.shards()
     problems = [*check_cache(plan), *_check_listing(plan), *check_strangers(plan)]
     samples, found = check_shards(plan, shards, pool, on_progress)
     return Report(len(shards), samples, problems + found)
+
+
+def _validate_imported(
+    folder: Path, held: dict[str, Any], pool: Pool, on_progress: Callable[[int, int], None] | None
+) -> Report:
+    dataset = open_dataset(folder, flagged=True)  # which checks what dataset.json says of them
+    samples, found, shards = 0, {}, dataset.shards
+    with closing(run_tasks(partial(_check_imported, folder.resolve(), held["image_size_px"]), shards, pool)) as results:
+        for position, (read, of_shard) in results:
+            samples += read
+            found[position] = of_shard
+            if on_progress is not None:
+                on_progress(len(found), len(shards))
+    problems = [problem for position in sorted(found) for problem in found[position]]
+    known = {shard["file"] for shard in shards} | {COLUMNS_FILE}
+    names = sorted(file.relative_to(folder).as_posix() for file in folder.rglob("*.h5"))
+    strangers = [Problem(name, None, "is not part of the import", False) for name in names if name not in known]
+    return Report(len(shards), samples, strangers + problems)
+
+
+def _check_imported(folder: Path, size_px: int, shard: dict[str, Any]) -> tuple[int, list[Problem]]:
+    """Samples read from one shard of an imported dataset, and its problems."""
+    one_thread()
+    file = shard["file"]
+    try:
+        if (found := sha256_of(folder / file)) != shard.get("sha256"):
+            text = f"sha256 is {found[:12]}, recorded is {str(shard.get('sha256'))[:12]}; import it again"
+            return 0, [Problem(file, None, text, False)]
+        reader = ShardReader(folder / file)
+    except AihError as error:
+        return 0, [Problem(file, None, str(error), False)]
+    indices = indices_of(shard["engine"], shard["split"], shard["first"], shard["first"] + shard["samples"])
+    if reader.plain["index"].tolist() != list(indices):
+        return 0, [Problem(file, None, "sample indices are not those that dataset.json gives", False)]
+    problems = []
+    for i in range(len(reader)):
+        try:
+            sample = reader.sample(i)
+        except AihError as error:
+            problems.append(Problem(file, i, str(error), False))
+            continue
+        with np.errstate(all="ignore"):
+            texts = violations(sample)
+        if sample.image_rgb.shape[:2] != (size_px, size_px):
+            texts.append(f"the image has {sample.image_rgb.shape[:2]} pixels, expected {size_px} x {size_px}")
+        problems += [Problem(file, i, text, False) for text in texts]
+    return len(reader), problems
 
 
 def check_shards(

@@ -26,6 +26,7 @@ from aih_builder.hands.model import HandModel
 from aih_builder.identity import SPLITS, indices_of
 from aih_builder.sample import SPECS, Array, Spec
 from aih_builder.shards.format import COLUMNS_FILE, LISTING_FILE, PLAIN_FIELDS
+from aih_builder.shards.imported import imported_listing
 from aih_builder.shards.plan import load_plan
 from aih_builder.shards.reader import Dataset, open_dataset
 from aih_builder.synth.assets import load_hands
@@ -179,7 +180,9 @@ def open_columns(folder: Path, on_progress: Callable[[int, int], None] | None = 
 
 
 def hands_of(folder: Path) -> tuple[HandModel, HandModel]:
-    """The right and left hand of a dataset; the open hand where its plan cannot be read."""
+    """The right and left hand of a dataset; the open hand where it is imported or its plan cannot be read."""
+    if imported_listing(folder) is not None:
+        return hand_pair(open_hand(), "native")
     try:
         plan = load_plan(folder)
         return load_hands(plan.manifest, plan.cache)[0]

@@ -9,7 +9,10 @@ from typing import Any
 
 from aih_builder.errors import ShardError
 from aih_builder.files import read_json, write_whole
+from aih_builder.hands.arrays import open_hand
+from aih_builder.hands.backends import hand_pair
 from aih_builder.shards.format import LISTING_FILE, STATS_FILE
+from aih_builder.shards.imported import imported_listing
 from aih_builder.shards.plan import load_plan
 from aih_builder.shards.reader import open_dataset
 from aih_builder.synth.assets import load_hands
@@ -39,9 +42,13 @@ def dataset_statistics(folder: Path, on_progress: Callable[[int, int], None] | N
     kept = _read(path, state)
     if kept is not None:
         return kept
-    plan = load_plan(folder)
-    figures: Figures = {"name": plan.manifest.name}
-    figures |= dataset_figures(dataset, plan.manifest, load_hands(plan.manifest, plan.cache)[0])
+    if (held := imported_listing(folder)) is not None:
+        name, manifest, hands = held["name"], None, hand_pair(open_hand(), "native")
+    else:
+        plan = load_plan(folder)
+        name, manifest, hands = plan.manifest.name, plan.manifest, load_hands(plan.manifest, plan.cache)[0]
+    figures: Figures = {"name": name}
+    figures |= dataset_figures(dataset, manifest, hands)
     figures |= dataset_histograms(open_columns(folder, on_progress), dataset.left_out)
     if not figures["unreadable"]:
         content = {"format": _FORMAT, "version": _VERSION, "of": state, "figures": figures}

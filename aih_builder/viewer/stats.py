@@ -71,8 +71,10 @@ def library_figures(library: PoseLibrary, hands: Hands) -> Figures:
     return figures
 
 
-def dataset_figures(dataset: Dataset, manifest: Manifest, hands: Hands) -> Figures:
-    """Figures of a dataset's poses, by one pass over the small arrays of those of its shards that can be read."""
+def dataset_figures(dataset: Dataset, manifest: Manifest | None, hands: Hands) -> Figures:
+    """Figures of a dataset's poses, by one pass over the small arrays of those of its shards that can be read. An
+    imported one has no manifest.
+    """
     counts: Counter[str] = Counter()
     for shard in dataset.shards:
         counts[f"{shard['engine']} {shard['split']}"] += shard["samples"]
@@ -223,9 +225,9 @@ def _joint_ranges(poses: Poses, hands: Hands) -> list[Figures]:
     return ranges
 
 
-def _occlusion(columns: dict[str, np.ndarray], rows: np.ndarray, manifest: Manifest, engine: str) -> Figures:
+def _occlusion(columns: dict[str, np.ndarray], rows: np.ndarray, manifest: Manifest | None, engine: str) -> Figures:
     """Rates of two-hand samples: of the target, of the right and of the left hand, in the bins that were asked for."""
-    stream = manifest.streams.render if engine == "render" else None
+    stream = manifest.streams.render if manifest is not None and engine == "render" else None
     bins = [0.0, 0.05, 0.2, 0.4, 0.8, 1.0] if stream is None else list(stream.occlusion.bins)
     rates, target = columns["occlusion_rate"][rows], columns["target_hand"][rows]
     found: Figures = {"bins": bins, "count": int(rows.sum())}
