@@ -150,7 +150,7 @@ def test_arrays_inside_chumpy_objects_are_read_without_chumpy(
         "v_template": chumpy("chumpy.ch", "Ch", x=RIGHT.v_template),
         "shapedirs": chumpy("chumpy.reordering", "Select", a=constant, idxs=kept.ravel(), preferred_shape=(778, 3, 10)),
         "posedirs": chumpy("chumpy.reordering", "transpose", a=RIGHT.posedirs.transpose(2, 0, 1), axes=(1, 2, 0)),
-        "weights": chumpy("chumpy.ch", "Wrapper", a=chumpy("chumpy.ch", "Ch", x=RIGHT.weights)),
+        "weights": chumpy("chumpy.ch", "Ch", x=chumpy("chumpy.ch", "Ch", x=RIGHT.weights)),
     }
     path = stored(tmp_path / "MANO_RIGHT.pkl", content, protocol)
     for name in ("chumpy", "chumpy.ch", "chumpy.reordering"):
@@ -199,7 +199,7 @@ def with_big_index(faces: np.ndarray) -> np.ndarray:
         (with_value("f", lambda a: a + 0.5), "f holds fractions"),
         (with_value("weights", lambda a: 2 * a), "rows of weights miss the sum 1"),
         (with_value("kintree_table", lambda a: a[:, ::-1].copy()), "kintree_table is not MANO's"),
-        (with_value("weights", lambda a: a.astype(str)), "weights holds .*expected numbers"),
+        (with_value("weights", lambda a: a.astype(str)), "weights: it holds .*expected numbers"),
         (with_value("weights", lambda a: a.tolist()[:1]), r"weights has shape \(1, 16\)"),
         (lambda content: {**content, "extra": Foreign()}, "names posix.system|names nt.system"),
         (lambda content: {**content, "extra": np.random.default_rng(0)}, "names numpy"),
