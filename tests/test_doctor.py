@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 from aih_builder import doctor
 from aih_builder.cli.app import app
 from aih_builder.doctor import Finding, dataset_size, examine
+from aih_builder.hands.arrays import open_hand
 from aih_builder.hands.mano_file import export_hand
 from aih_builder.synth.renderers import egl
 from tests.builders import small_both_manifest, small_manifest

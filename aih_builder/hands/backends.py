@@ -23,12 +23,12 @@ HAND_BACKENDS: dict[str, Callable[[HandArrays], HandModel]] = {"native": _native
 
 
 def hand_pair(arrays: HandArrays, backend: str) -> tuple[HandModel, HandModel]:
-    """Models (right, left) of one hand's arrays, of either side, and its mirror image.
+    """Models (right, left) of one hand's arrays, of either side, and of its other hand: mostly its mirror image.
 
     Raises ConfigError for an unknown backend, or one whose libraries are missing.
     """
     if backend not in HAND_BACKENDS:
         raise ConfigError(f"hand backend '{backend}' is unknown. Choose one of {', '.join(sorted(HAND_BACKENDS))}.")
     build = HAND_BACKENDS[backend]
-    right = arrays if arrays.side == "right" else arrays.mirrored()
-    return build(right), build(right.mirrored())
+    right = arrays if arrays.side == "right" else arrays.other_hand()
+    return build(right), build(right.other_hand())

@@ -12,7 +12,7 @@ from scipy.sparse import csc_matrix
 from aih_builder.errors import AssetError
 from aih_builder.files import write_whole
 from aih_builder.geometry import FloatArray
-from aih_builder.hands.arrays import HandArrays, open_hand
+from aih_builder.hands.arrays import HandArrays
 from aih_builder.hands.conventions import MIRROR, N_JOINTS, PARENTS
 from aih_builder.hands.mano_checks import N_POSE, SHAPES, problems, shape_directions_repeat
 from aih_builder.hands.mano_pickle import load_dict
@@ -61,11 +61,11 @@ def write_mano(arrays: HandArrays, path: Path) -> None:
     write_whole(path, _portable(pickle.dumps(content, protocol=2)))
 
 
-def export_hand(folder: Path) -> list[Path]:
-    """Write the open hand as MANO_RIGHT.pkl and MANO_LEFT.pkl into a folder; returns both paths."""
-    right = open_hand()
+def export_hand(folder: Path, hand: HandArrays) -> list[Path]:
+    """Write a hand of either side and its other hand as MANO_RIGHT.pkl and MANO_LEFT.pkl; returns both paths."""
+    right = hand if hand.side == "right" else hand.other_hand()
     paths = []
-    for arrays in (right, right.mirrored()):
+    for arrays in (right, right.other_hand()):
         path = folder / FILE_NAMES[arrays.side]
         write_mano(arrays, path)
         paths.append(path)

@@ -84,7 +84,9 @@ class StoredArray(Record):
             raise ValueError("an array of objects")
         dtype, sizes = kind.dtype(), _shape(shape)
         if math.prod(sizes) * dtype.itemsize != len(raw):
-            raise ValueError(f"shape {sizes} of {dtype} needs {math.prod(sizes) * dtype.itemsize} bytes, has {len(raw)}")
+            raise ValueError(
+                f"shape {sizes} of {dtype} needs {math.prod(sizes) * dtype.itemsize} bytes, has {len(raw)}"
+            )
         return np.frombuffer(raw, dtype).reshape(sizes, order="F" if fortran else "C")
 
 

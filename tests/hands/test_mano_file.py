@@ -22,7 +22,7 @@ HANDS = {"right": RIGHT, "left": RIGHT.mirrored()}
 
 @pytest.fixture(scope="module")
 def exported(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    paths = export_hand(tmp_path_factory.mktemp("export") / "made" / "mano")
+    paths = export_hand(tmp_path_factory.mktemp("export") / "made" / "mano", RIGHT)
     return dict(zip(("right", "left"), paths, strict=True))
 
 
