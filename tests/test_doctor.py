@@ -38,7 +38,7 @@ def test_here_what_the_defaults_need_is_there() -> None:
 
 @pytest.mark.usefixtures("no_renders")
 def test_a_readable_pair_of_mano_files_is_told_from_the_published_fault(tmp_path: Path) -> None:
-    right, left = export_hand(tmp_path)
+    right, left = export_hand(tmp_path, open_hand())
     assert found(list(examine(mano=tmp_path)), "left hand's shapes").state == "ok"
     contents = [pickle.loads(path.read_bytes()) for path in (right, left)]
     contents[1]["shapedirs"] = np.array(contents[1]["shapedirs"])

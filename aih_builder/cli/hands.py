@@ -15,6 +15,7 @@ from aih_builder.hands.mano_file import export_hand
 app = typer.Typer(no_args_is_help=True, help="Hand models: the open one, and MANO's files.")
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for a program to read.")]
+_UNTOLD = "not known: it takes sound files of both hands to tell"
 _FIXES = {"auto": None, "true": True, "false": False}
 
 
@@ -60,9 +61,6 @@ def check(
         raise typer.Exit(1)
 
 
-_UNTOLD = "not known: it takes sound files of both hands to tell"
-
-
 @app.command()
 def convert(
     path: Annotated[Path, typer.Argument(metavar="PATH", help="A MANO pickle, or a folder with one or both.")],
@@ -70,7 +68,9 @@ def convert(
     fix_left: Annotated[
         str, typer.Option(help="auto, true or false: turn x of the left hand's shape directions, wrong as published.")
     ] = "auto",
-    licence: Annotated[str, typer.Option(help="Licence id, which samples made with this hand record.")] = MANO_LICENCE,
+    licence: Annotated[
+        str | None, typer.Option(help=f"Licence id, which samples made with this hand record [{MANO_LICENCE}].")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Make a hand of MANO files, with texture coordinates and joint axes, for `hands.model` of a manifest or --hand."""
@@ -82,7 +82,8 @@ def convert(
         load_or_refuse(out)
     brought = bring_hand(path, _FIXES[fix_left], licence)
     save_hand_arrays(brought.arrays, out)
-    answer({"file": str(out)} | brought.told | {"licence": licence, "digest": brought.arrays.digest()}, as_json)
+    described = {"licence": brought.arrays.licence or "CC0-1.0", "digest": brought.arrays.digest()}
+    answer({"file": str(out)} | brought.told | described, as_json)
 
 
 def load_or_refuse(path: Path) -> None:

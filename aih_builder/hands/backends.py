@@ -19,7 +19,13 @@ def _smplx(arrays: HandArrays) -> HandModel:
     return SmplxHandModel(arrays)
 
 
-HAND_BACKENDS: dict[str, Callable[[HandArrays], HandModel]] = {"native": _native, "smplx": _smplx}
+def _manopth(arrays: HandArrays) -> HandModel:
+    from aih_builder.hands.manopth_model import ManopthHandModel
+
+    return ManopthHandModel(arrays)
+
+
+HAND_BACKENDS: dict[str, Callable[[HandArrays], HandModel]] = {"native": _native, "smplx": _smplx, "manopth": _manopth}
 
 
 def hand_pair(arrays: HandArrays, backend: str) -> tuple[HandModel, HandModel]:

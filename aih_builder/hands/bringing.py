@@ -43,15 +43,13 @@ def bring_hand(path: Path, fix_left: bool | None = None, licence: str | None = N
     """
     if path.suffix == SUFFIX:
         if fix_left is not None:
-            raise ConfigError(
-                f"{path}: fix_left is for MANO's pickles; a {SUFFIX} was fixed, or not, when it was made."
-            )
+            raise ConfigError(f"{path}: fix_left is for MANO's pickles; a {SUFFIX} is as it was made.")
         return _from_own(path, licence)
     checked = check_hands(path)
     if checked.wrong:
         raise AssetError(f"{checked.wrong[0]}. `aih hand check {path}` tells all.")
     files = {_side(file): file for file in checked.files}
-    told: dict[str, Any] = {"files": [file.path.name for file in checked.files]}
+    told: dict[str, Any] = {"files": " and ".join(file.path.name for file in checked.files)}
     hands: dict[str, HandArrays] = {}
     for side, file in files.items():
         content = dict(file.arrays)
@@ -62,8 +60,7 @@ def bring_hand(path: Path, fix_left: bool | None = None, licence: str | None = N
         hands[side], told[f"{side}_skin"] = _completed(content, side)
     if "left" not in files and fix_left is not None:
         raise ConfigError(f"{path}: fix_left is for a left hand's file, and there is only the right one's.")
-    hands = {side: replace(hand, licence=licence or MANO_LICENCE) for side, hand in hands.items()}
-    brought = Brought(_paired(hands, told), told)
+    brought = Brought(_licensed(_paired(hands, told), licence, MANO_LICENCE), told)
     log.info("%s: %s", path, ", ".join(f"{key.replace('_', ' ')} {value}" for key, value in told.items()))
     return brought
 
@@ -86,8 +83,8 @@ def _wanted(path: Path, fix_left: bool | None, found: str | None) -> str:
         )
     if fix_left and found == FIXED:
         raise ConfigError(
-            f"{path}: fix_left is true, but x of the left hand's shape directions is not the right hand's: the file was "
-            "fixed before. Set fix_left to auto or false."
+            f"{path}: fix_left is true, but x of the left hand's shape directions is not the right hand's: the file "
+            "was fixed before. Set fix_left to auto or false."
         )
     return "turned" if fix_left or (fix_left is None and found == AS_PUBLISHED) else "as they are"
 
@@ -139,19 +136,22 @@ def _paired(hands: dict[str, HandArrays], told: dict[str, Any]) -> HandArrays:
     return right if same else replace(right, other=left)
 
 
+def _licensed(right: HandArrays, licence: str | None, default: str) -> HandArrays:
+    """The hand with the licence that was named, else its own, else a default; the open hand stays what it is."""
+    if licence is None and right.digest() == open_hand().digest():
+        return right
+    return replace(right, licence=licence or right.licence or default)
+
+
 def _from_own(path: Path, licence: str | None) -> Brought:
     if not path.is_file():
         raise ConfigError(f"{path}: is not a file. Make one with `aih hand convert`.")
     right = load_hand_arrays(path)
     for hand in (right, right.other) if right.other is not None else (right,):
         _require_hand(path, hand)
-    if right.digest() != open_hand().digest() or licence is not None:
-        right = replace(right, licence=licence or right.licence or "user")
-    told = {
-        "files": [path.name],
-        "left_hand": "the mirror image of the right one" if right.other is None else "its own",
-    }
-    return Brought(right, told)
+    right = _licensed(right, licence, "user")
+    left = "the mirror image of the right one" if right.other is None else "its own"
+    return Brought(right, {"files": path.name, "left_hand": left})
 
 
 def _require_hand(path: Path, hand: HandArrays) -> None:

@@ -131,7 +131,7 @@ def _closest(points: FloatArray, corners: FloatArray) -> tuple[NDArray[np.int64]
 
 
 def _shares(points: FloatArray, corners: FloatArray) -> FloatArray:
-    """Shares (N, K, 3) of the corners at the point of each triangle (N, K, 3, 3) that is nearest to its point (N, 3)."""
+    """Shares (N, K, 3) of the corners, at the point of each triangle (N, K, 3, 3) nearest to its point (N, 3)."""
     a = corners[:, :, 0]
     ab, ac, ap = corners[:, :, 1] - a, corners[:, :, 2] - a, points[:, None] - a
     bb, bc, cc, to_b, to_c = ((p * q).sum(axis=2) for p, q in ((ab, ab), (ab, ac), (ac, ac), (ap, ab), (ap, ac)))

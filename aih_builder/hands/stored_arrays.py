@@ -35,7 +35,8 @@ class Record:
         self.state = state
 
     def array(self, depth: int) -> np.ndarray:
-        """The array that the object stands for. Raises ValueError."""
+        """The array that the object stands for; depth is how deep in others it lies. Raises ValueError."""
+        del depth
         raise ValueError("it is no array")
 
 
@@ -81,12 +82,11 @@ class StoredArray(Record):
         if isinstance(raw, str):  # Python 2 wrote bytes as text
             raw = raw.encode("latin1")
         if not isinstance(raw, bytes | bytearray) or not isinstance(kind, Kind):
-            raise ValueError("an array of objects")
+            raise ValueError("an array of objects")  # noqa: TRY004 - of the file, not of a caller
         dtype, sizes = kind.dtype(), _shape(shape)
-        if math.prod(sizes) * dtype.itemsize != len(raw):
-            raise ValueError(
-                f"shape {sizes} of {dtype} needs {math.prod(sizes) * dtype.itemsize} bytes, has {len(raw)}"
-            )
+        needed = math.prod(sizes) * dtype.itemsize
+        if needed != len(raw):
+            raise ValueError(f"shape {sizes} of {dtype} needs {needed} bytes, has {len(raw)}")
         return np.frombuffer(raw, dtype).reshape(sizes, order="F" if fortran else "C")
 
 
@@ -104,6 +104,7 @@ class Unevaluated(Record):
 
     def array(self, depth: int) -> np.ndarray:
         """Refused: what it would compute is not known here."""
+        del depth
         raise ValueError(f"it is a {self.name}, of which only constants, selections and transpositions are read")
 
 
@@ -239,7 +240,7 @@ def _require_short(value: object) -> None:
                 raise ValueError("a list of too many elements")
             waiting.extend(inner for inner in item if not isinstance(inner, bool | int | float))
         else:
-            raise ValueError(f"a list that holds a {type(item).__name__}")  # noqa: TRY004 - of the file, not a caller
+            raise ValueError(f"a list that holds a {type(item).__name__}")  # noqa: TRY004 - as above
 
 
 def _take(state: object, *names: str) -> Any:
@@ -267,6 +268,6 @@ def _indices(values: np.ndarray, bound: int | None) -> np.ndarray:
     """Indices of one dimension, below a bound if there is one."""
     if values.ndim != 1 or values.dtype.kind not in "iu":
         raise ValueError(f"indices are {values.dtype} {values.shape}")
-    if bound is not None and len(values) and not (0 <= int(values.min()) and int(values.max()) < bound):
+    if bound is not None and len(values) and (int(values.min()) < 0 or int(values.max()) >= bound):
         raise ValueError(f"an index is outside 0 to {bound - 1}")
     return values.astype(np.int64)

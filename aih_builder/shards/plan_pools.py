@@ -110,8 +110,8 @@ def require_buildable(
     )
     if len(licence.encode()) > MAX_BYTES:
         raise ConfigError(
-            f"pools.bank.build: hand, textures, backgrounds and poses have the licences {licence}, too long for one bank "
-            f"(expected at most {MAX_BYTES} bytes). Use fewer sources."
+            f"pools.bank.build: hand, textures, backgrounds and poses have the licences {licence}, too long for one "
+            f"bank (expected at most {MAX_BYTES} bytes). Use fewer sources."
         )
     return licence
 
