@@ -42,7 +42,7 @@ _DAMAGE = (
     UnicodeError,
     ValueError,
 )
-_MOST_OPCODES = 1_000_000  # MANO's files have some hundreds
+_MOST_OPCODES = 100_000  # MANO's files have some hundreds
 # The hash of a tuple of tuples of tuples overflows Python's stack, and nothing stops it: none can lie deeper than this.
 _MOST_TUPLES = 10_000
 _LONGEST_TOLD = 200
