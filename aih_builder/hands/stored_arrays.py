@@ -11,7 +11,7 @@ from typing import Any, Self
 import numpy as np
 
 _NUMBERS = re.compile(r"[biufSU]\d{1,4}")  # kinds of plain numbers and text; all others hold no array of a hand
-_MOST_ELEMENTS = 2**20  # of a dense matrix or a list; the largest array of a hand has 0.3 million
+_MOST_ELEMENTS = 2**19  # of a dense matrix or a list; the largest array of a hand has 0.3 million
 _DEEPEST = 16  # record within record
 
 
