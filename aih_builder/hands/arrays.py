@@ -140,13 +140,11 @@ def _converted(path: Path, side: str, arrays: dict[str, np.ndarray]) -> HandArra
         array = arrays[name]
         if array.dtype.kind not in "fiu" or not np.isfinite(array).all():
             raise AssetError(f"{path}: {name} of the {side} hand is {array.dtype}, expected finite numbers. {_REMEDY}")
-    return HandArrays(
-        side,
-        *(
-            np.ascontiguousarray(arrays[name], np.float64 if arrays[name].dtype.kind == "f" else np.int64)
-            for name in ARRAYS
-        ),
-    )
+    converted: dict[str, Any] = {
+        name: np.ascontiguousarray(arrays[name], np.float64 if arrays[name].dtype.kind == "f" else np.int64)
+        for name in ARRAYS
+    }
+    return HandArrays(side=side, **converted)
 
 
 def open_hand() -> HandArrays:

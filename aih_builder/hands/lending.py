@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 from scipy.sparse.csgraph import connected_components
-from scipy.spatial import cKDTree
+from scipy.spatial import KDTree
 
 from aih_builder.geometry import FloatArray
 from aih_builder.hands.arrays import HandArrays
@@ -122,7 +122,8 @@ def _charts(uv_faces: NDArray, count: int) -> NDArray[np.int32]:
 
 def _closest(points: FloatArray, corners: FloatArray) -> tuple[NDArray[np.int64], FloatArray, FloatArray]:
     """Of each point (N, 3) the nearest of the triangles (F, 3, 3), its shares of the corners (N, 3), the distance."""
-    near = cKDTree(corners.mean(axis=1)).query(points, k=min(_CANDIDATES, len(corners)))[1]  # (N, K)
+    tree = KDTree(corners.mean(axis=1))
+    near = np.asarray(tree.query(points, k=min(_CANDIDATES, len(corners)))[1])  # (N, K)
     shares = _shares(points, corners[near])
     reached = np.einsum("nkc,nkcx->nkx", shares, corners[near])
     away = np.linalg.norm(reached - points[:, None], axis=2)

@@ -46,6 +46,7 @@ _MOST_OPCODES = 100_000  # MANO's files have some hundreds
 # The hash of a tuple of tuples of tuples overflows Python's stack, and nothing stops it: none can lie deeper than this.
 _MOST_TUPLES = 10_000
 _LONGEST_TOLD = 200
+_OPCODES = {opcode.code: opcode for opcode in pickletools.opcodes}
 
 
 class _Maker:
@@ -182,7 +183,7 @@ def _opcodes(data: bytes) -> Iterator[tuple[str, bytes]]:
     """Name and argument of each opcode, to STOP. pickletools.genops does so, but refuses text of Python 2."""
     place = 0
     while True:
-        opcode = pickletools.code2op.get(chr(data[place])) if place < len(data) else None
+        opcode = _OPCODES.get(chr(data[place])) if place < len(data) else None
         if opcode is None:
             what = f"byte {data[place]:#x} at {place} is no opcode" if place < len(data) else "it ends before STOP"
             raise pickle.UnpicklingError(what)
