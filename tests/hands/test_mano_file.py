@@ -1,6 +1,7 @@
 import os
 import pickle
 import pickletools
+import struct
 import sys
 import types
 from collections.abc import Callable, Iterator
@@ -109,7 +110,7 @@ def test_a_failed_write_leaves_the_old_file_and_no_temporary_one(
 
 
 @pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
-@pytest.mark.parametrize("matrix", [sparse.csc_matrix, sparse.csr_matrix, sparse.csc_array])
+@pytest.mark.parametrize("matrix", [sparse.csc_matrix, sparse.csr_matrix, sparse.csc_array, sparse.coo_matrix])
 def test_files_of_any_pickle_protocol_are_read(
     tmp_path: Path, content: dict[str, Any], protocol: int, matrix: Callable
 ) -> None:
@@ -117,6 +118,31 @@ def test_files_of_any_pickle_protocol_are_read(
     found = read_mano(stored(tmp_path / "hand.pkl", content, protocol))
     assert (found["J_regressor"] == RIGHT.J_regressor).all()
     assert (found["posedirs"] == RIGHT.posedirs).all()
+
+
+PythonPickler: Any = pickle._Pickler  # the one whose way with a type can be changed
+
+
+class Python2Pickler(PythonPickler):
+    """Spells bytes as Python 2 spelt its strings."""
+
+    def save_string(self, data: bytes) -> None:
+        written = f"S{repr(data)[1:]}\n".encode() if self.proto == 0 else b"T" + struct.pack("<I", len(data)) + data
+        self.write(written)
+        self.memoize(data)
+
+    dispatch = {**PythonPickler.dispatch, bytes: save_string}  # noqa: RUF012 - as the class that it extends
+
+
+@pytest.mark.parametrize("protocol", [0, 1, 2])
+def test_files_of_python_2_are_read(tmp_path: Path, content: dict[str, Any], protocol: int) -> None:
+    path = tmp_path / "MANO_RIGHT.pkl"
+    with path.open("wb") as file:
+        Python2Pickler(file, protocol).dump(content)
+    assert b"_codecs" not in path.read_bytes()
+    found = read_mano(path)
+    for name in ("v_template", "shapedirs", "posedirs", "J_regressor"):
+        assert (found[name] == getattr(RIGHT, name)).all(), name
 
 
 @pytest.fixture
