@@ -138,7 +138,7 @@ def _mano(folder: Path | None) -> Iterator[Finding]:
         if faulty:
             yield Finding(
                 "left hand's shapes", "note", "x of the shape directions is the right hand's, as published",
-                "Nothing here: it is turned when the file is read. Other programs may need the same.",
+                "Nothing here: hands.fix_left turns it. Other programs may need the same.",
             )  # fmt: skip
         else:
             yield Finding("left hand's shapes", "ok", "mirrored, as they should be")

@@ -1,8 +1,8 @@
 """Reads pickles of plain values and numpy's arrays without running code from them.
 
 A pickle can name any callable. This reader knows a closed list: what numpy's arrays of numbers, texts and plain values
-are made of, and what a caller adds; any other name is refused. Nor does numpy itself see a stored state that it would
-trust: a list of another length than its array's makes it read memory that is not its own.
+are made of, or what a caller lists instead; any other name is refused. Nor does numpy itself see a stored state that it
+would trust: a list of another length than its array's makes it read memory that is not its own.
 """
 
 import io
@@ -31,27 +31,43 @@ _DAMAGE = (
     UnicodeError,
     ValueError,
 )
+_LONGEST_TOLD = 200
 _KIND = re.compile(r"b1|[iu][1248]|f[248]|c(8|16)|[SU]\d{1,4}|O8?")
 
 Maker = Callable[..., Any]
 
 
-def unpickled(data: bytes, where: object, what: str, more: Callable[[str, str], Maker | None] | None = None) -> Any:
-    """What a pickle holds; `more` gives the maker for a module and a name beyond arrays, or None.
+def unpickled(
+    data: bytes,
+    where: object,
+    what: str,
+    find: Callable[[str, str], Maker | None] | None = None,
+    require_tame: Callable[[bytes], None] | None = None,
+) -> Any:
+    """What a pickle holds; `find` gives the maker for a module and a name, or None: of arrays, where it is not given.
 
-    Raises AssetError, which begins with `where` and calls the file's use `what`, for damaged data and foreign names.
+    `require_tame` looks at the bytes first and raises UnpicklingError. Raises AssetError, which begins with `where` and
+    calls the file's use `what`, for damaged data and foreign names.
     """
     try:
-        return _Unpickler(data, more).load()
+        if require_tame is not None:
+            require_tame(data)
+        return _Unpickler(data, find or _of_arrays).load()
     except _ForeignNameError as error:
         raise AssetError(
-            f"{where}: the pickle names {error}, which {what} has no use for. Such a file can run any code: "
+            f"{where}: the pickle names {told(error)}, which {what} has no use for. Such a file can run any code: "
             "it was not read. Get the file from its publisher again."
         ) from error
     except _DAMAGE as error:
         raise AssetError(
-            f"{where}: not a readable pickle ({error}). It is damaged or of another kind; get it again."
+            f"{where}: not a readable pickle ({told(error)}). It is damaged or of another kind; get it again."
         ) from error
+
+
+def told(what: object) -> str:
+    """Text from a file or about it, fit for a message."""
+    text = str(what).encode("unicode_escape").decode()
+    return text if len(text) <= _LONGEST_TOLD else f"{text[:_LONGEST_TOLD]}..."
 
 
 class _Kind:
@@ -133,17 +149,19 @@ _ALLOWED: dict[tuple[str, str], Maker] = {
 }
 
 
-class _Unpickler(pickle.Unpickler):
-    """Finds only what this module and its caller list."""
+def _of_arrays(module: str, name: str) -> Maker | None:
+    return _ALLOWED.get((module, name))
 
-    def __init__(self, data: bytes, more: Callable[[str, str], Maker | None] | None) -> None:
+
+class _Unpickler(pickle.Unpickler):
+    """Finds only what its caller lists."""
+
+    def __init__(self, data: bytes, find: Callable[[str, str], Maker | None]) -> None:
         super().__init__(io.BytesIO(data), encoding="latin1")
-        self._more = more
+        self._find = find
 
     def find_class(self, module: str, name: str) -> Maker:
-        maker = _ALLOWED.get((module, name))
-        if maker is None and self._more is not None:
-            maker = self._more(module, name)
+        maker = self._find(module, name)
         if maker is None:
             raise _ForeignNameError(f"{module}.{name}")
         return maker

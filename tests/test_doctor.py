@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 from aih_builder import doctor
 from aih_builder.cli.app import app
 from aih_builder.doctor import Finding, dataset_size, examine
+from aih_builder.hands.arrays import open_hand
 from aih_builder.hands.mano_file import export_hand
 from aih_builder.synth.renderers import egl
 from tests.builders import small_both_manifest, small_manifest
@@ -37,7 +38,7 @@ def test_here_what_the_defaults_need_is_there() -> None:
 
 @pytest.mark.usefixtures("no_renders")
 def test_a_readable_pair_of_mano_files_is_told_from_the_published_fault(tmp_path: Path) -> None:
-    right, left = export_hand(tmp_path)
+    right, left = export_hand(tmp_path, open_hand())
     assert found(list(examine(mano=tmp_path)), "left hand's shapes").state == "ok"
     contents = [pickle.loads(path.read_bytes()) for path in (right, left)]
     contents[1]["shapedirs"] = np.array(contents[1]["shapedirs"])

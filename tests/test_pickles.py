@@ -74,7 +74,7 @@ def test_any_other_name_is_refused(content: object) -> None:
         read(content)
 
 
-def test_a_caller_may_know_more_names() -> None:
+def test_a_caller_may_list_other_names() -> None:
     data = pickle.dumps({1, 2}, protocol=2)
     assert unpickled(data, "file.pkl", "a test", _sets) == {1, 2}
 

@@ -1,18 +1,27 @@
 """Commands over hand models."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
+from aih_builder.cli.terminal import answer
+from aih_builder.errors import ConfigError
+from aih_builder.hands.arrays import load_hand_arrays, open_hand, save_hand_arrays
+from aih_builder.hands.bringing import MANO_LICENCE, SUFFIX, bring_hand
+from aih_builder.hands.checking import CheckedFile, check_hands
 from aih_builder.hands.mano_file import export_hand
 
-app = typer.Typer(no_args_is_help=True, help="Hand models in MANO's file format.")
+app = typer.Typer(no_args_is_help=True, help="Hand models: the open one, and MANO's files.")
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON for a program to read.")]
+_UNTOLD = "not known: it takes sound files of both hands to tell"
+_FIXES = {"auto": None, "true": True, "false": False}
 
 
 @app.callback()
 def _group() -> None:
-    """Hand models in MANO's file format."""
+    """Hand models: the open one, and MANO's files."""
 
 
 @app.command()
@@ -21,7 +30,78 @@ def export(
         Path,
         typer.Argument(metavar="DIR", help="Folder to write MANO_RIGHT.pkl and MANO_LEFT.pkl into."),
     ],
+    hand: Annotated[
+        Path | None, typer.Option(metavar="FILE.npz", help="A hand that `aih hand convert` made [the open hand].")
+    ] = None,
 ) -> None:
-    """Write the open CC0 hand as files that smplx and manopth load unmodified."""
-    for path in export_hand(out):
+    """Write a hand as files that smplx and manopth load unmodified."""
+    if hand is not None and not hand.is_file():
+        raise ConfigError(f"--hand {hand}: is not a file. Make one with `aih hand convert`.")
+    for path in export_hand(out, open_hand() if hand is None else load_hand_arrays(hand)):
         typer.echo(path)
+
+
+@app.command()
+def check(
+    path: Annotated[Path, typer.Argument(metavar="PATH", help="A MANO pickle, or a folder with one or both.")],
+    as_json: Json = False,
+) -> None:
+    """Say what MANO files hold and all that is wrong with them. No code of theirs is run. Ends with 1 where any is."""
+    checked = check_hands(path)
+    told: dict[str, Any] = {"files": {str(file.path): _described(file) for file in checked.files}}
+    told["left_shapedirs"] = checked.left_shapedirs or _UNTOLD
+    told["wrong"] = checked.wrong
+    if as_json:
+        answer(told, as_json)
+    else:
+        answer({key: value for key, value in told.items() if key != "wrong"}, as_json)
+        for text in checked.wrong:
+            typer.echo(f"wrong: {text}.")
+    if checked.wrong:
+        raise typer.Exit(1)
+
+
+@app.command()
+def convert(
+    path: Annotated[Path, typer.Argument(metavar="PATH", help="A MANO pickle, or a folder with one or both.")],
+    out: Annotated[Path, typer.Argument(metavar="FILE.npz", help="The hand to write.")],
+    fix_left: Annotated[
+        str, typer.Option(help="auto, true or false: turn x of the left hand's shape directions, wrong as published.")
+    ] = "auto",
+    licence: Annotated[
+        str | None, typer.Option(help=f"Licence id, which samples made with this hand record [{MANO_LICENCE}].")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Make a hand of MANO files, with texture coordinates and joint axes, for `hands.model` of a manifest or --hand."""
+    if fix_left not in _FIXES:
+        raise ConfigError(f"--fix-left {fix_left}: expected {', '.join(_FIXES)}.")
+    if out.suffix != SUFFIX:
+        raise ConfigError(f"{out}: a hand is a {SUFFIX}. Give a name that ends in {SUFFIX}.")
+    if out.exists():
+        load_or_refuse(out)
+    brought = bring_hand(path, _FIXES[fix_left], licence)
+    save_hand_arrays(brought.arrays, out)
+    described = {"licence": brought.arrays.licence or "CC0-1.0", "digest": brought.arrays.digest()}
+    answer({"file": str(out)} | brought.told | described, as_json)
+
+
+def load_or_refuse(path: Path) -> None:
+    """A hand may take the place of a hand, and of nothing else. Raises ConfigError."""
+    if not path.is_file():
+        raise ConfigError(f"{path}: is not a file. Give another name.")
+    load_hand_arrays(path)
+
+
+def _described(file: CheckedFile) -> dict[str, Any]:
+    return {
+        "side": file.side or file.named or "unknown",
+        "vertices": file.vertices,
+        "faces": file.faces,
+        "joints": file.joints,
+        "betas": file.betas,
+        "length_m": None if file.length_m is None else round(file.length_m, 4),
+        "volume_ml": None if file.volume_ml is None else round(file.volume_ml, 1),
+        "finger_means": {True: "stored", False: "all zero", None: "missing"}[file.finger_means],
+        "wrong": len(file.wrong),
+    }

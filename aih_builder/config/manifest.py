@@ -83,7 +83,10 @@ def parse_manifest(content: dict[str, Any], *, where: str, folder: Path) -> Mani
             "backgrounds": backgrounds.model_copy(update={"folders": tuple(folder / f for f in backgrounds.folders)}),
         }
     )
-    return manifest.model_copy(update={"pools": pools})
+    hands = manifest.hands
+    if isinstance(hands.model, Path):
+        hands = hands.model_copy(update={"model": folder / hands.model})
+    return manifest.model_copy(update={"pools": pools, "hands": hands})
 
 
 def dump_manifest(manifest: Manifest) -> str:

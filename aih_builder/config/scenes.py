@@ -35,11 +35,23 @@ class Shapes(Model):
 
 
 class Hands(Model):
-    """Which hand model, and who computes its skinning."""
+    """Which hand model, and who computes its skinning.
 
-    model: Literal["open"] = "open"
-    backend: Literal["native", "smplx"] = "native"
+    model: open, the one that comes with the package; or a path: a folder with MANO_RIGHT.pkl and MANO_LEFT.pkl, one of
+    these, or a .npz that `aih hand convert` made. fix_left: whether x of the left file's shape directions is turned,
+    which MANO published with the right hand's; auto looks whether it is.
+    """
+
+    model: Literal["open"] | Path = "open"
+    fix_left: bool | Literal["auto"] = "auto"
+    backend: Literal["native", "smplx", "manopth"] = "native"
     shapes: Shapes = Shapes()
+
+    @model_validator(mode="after")
+    def _only_files_are_fixed(self) -> "Hands":
+        if self.model == "open" and self.fix_left != "auto":
+            raise ValueError("fix_left is for MANO files; model: open needs no fix")
+        return self
 
 
 class Textures(Model):
@@ -91,7 +103,7 @@ class Poses(Model):
     path: Path | None = None
     jitter_deg: Annotated[float, Field(ge=0, le=15)] = 0.0  # deviation of each finger angle, checked again
     other_hand: Literal["refuse", "mark"] = "refuse"  # poses of another hand model than the one in use
-    fits_of: Literal["mano", "open"] = "mano"  # whose hand imported parameters were fitted with
+    fits_of: Literal["mano", "open", "hand"] = "mano"  # imported parameters were fitted with; hand: hands.model
     left_shapedirs: Literal["fixed", "as-published"] = "fixed"  # of the left hand that they were fitted with
     every: Annotated[int, Field(strict=True, ge=1)] = 1  # take each n-th frame
 

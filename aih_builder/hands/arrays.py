@@ -10,10 +10,12 @@ from typing import Any
 import numpy as np
 
 from aih_builder.errors import AssetError
+from aih_builder.files import whole_file
 from aih_builder.geometry import FloatArray
 from aih_builder.hands.conventions import MIRROR, MIRROR_AXIS_ANGLE, N_JOINTS
 from aih_builder.paths import render_assets
 
+_REMEDY = "Make it again with `aih hand convert`; the open hand comes with the package."
 _MIRROR_3X3 = np.outer(MIRROR, MIRROR).ravel()
 
 
@@ -46,6 +48,15 @@ class HandArrays:
     dof_axes: FloatArray  # (16, 3, 3): unit rows flexion, abduction, twist at rest; row 0 (wrist) is zero
     dof_limits_rad: FloatArray  # (16, 3, 2): lowest and highest angle about each axis
 
+    # Of hands that come from elsewhere.
+    licence: str = ""  # an SPDX id; empty: the open hand's
+    atlas: str = ""  # digest of the texture coordinates whose atlas uv lies in; empty: its own
+    other: "HandArrays | None" = None  # the hand of the other side, where it is not the mirror image
+
+    def other_hand(self) -> "HandArrays":
+        """The hand of the other side: its own arrays where there are any, else the mirror image."""
+        return self.mirrored() if self.other is None else replace(self.other, other=replace(self, other=None))
+
     def mirrored(self) -> "HandArrays":
         """The other hand: reflected in x. Angles about dof_axes, and betas, keep their meaning."""
         return replace(
@@ -59,33 +70,81 @@ class HandArrays:
             hands_components=self.hands_components * np.tile(MIRROR_AXIS_ANGLE, N_JOINTS - 1),
             uv_faces=np.ascontiguousarray(self.uv_faces[:, ::-1]),
             dof_axes=self.dof_axes * MIRROR_AXIS_ANGLE,
+            other=None if self.other is None else self.other.mirrored(),
         )
 
     def digest(self) -> str:
         """sha256 over all arrays: names the model in plans and pose libraries."""
         sha = hashlib.sha256(self.side.encode())
-        for field in fields(self)[1:]:
-            array = np.ascontiguousarray(getattr(self, field.name))
-            sha.update(f"{field.name} {array.dtype.str} {array.shape}".encode())
+        for name in ARRAYS:
+            array = np.ascontiguousarray(getattr(self, name))
+            sha.update(f"{name} {array.dtype.str} {array.shape}".encode())
             sha.update(array.tobytes())
+        if self.other is not None:
+            sha.update(self.other.digest().encode())
+        return sha.hexdigest()
+
+    def uv_digest(self) -> str:
+        """sha256 of the texture coordinates whose atlas a right hand uses: textures that were drawn for them fit."""
+        if self.atlas:
+            return self.atlas
+        sha = hashlib.sha256()
+        for array, dtype in ((self.uv, "<f8"), (self.uv_faces, "<i8")):
+            sha.update(np.ascontiguousarray(array, dtype).tobytes())
         return sha.hexdigest()
 
 
+# The names of the arrays, in their order.
+ARRAYS = tuple(field.name for field in fields(HandArrays) if field.name not in ("side", "licence", "atlas", "other"))
+_OF_OTHER = "left_"  # before the names of the left hand's arrays, in a file that has its own
+_TEXTS = ("licence", "atlas")
+_UNREADABLE = (OSError, ValueError, EOFError, MemoryError, NotImplementedError, zipfile.BadZipFile, zlib.error)
+
+
+def save_hand_arrays(arrays: HandArrays, path: Path) -> None:
+    """Write a right hand, and the left one where that has arrays of its own, as the package's own `.npz`, whole.
+
+    Raises ShardError where it cannot be written.
+    """
+    content: dict[str, Any] = {name: getattr(arrays, name) for name in ARRAYS}
+    if arrays.other is not None:
+        content |= {f"{_OF_OTHER}{name}": getattr(arrays.other, name) for name in ARRAYS}
+    content |= {name: np.array(getattr(arrays, name)) for name in _TEXTS if getattr(arrays, name)}
+    with whole_file(path) as temporary, temporary.open("wb") as file:
+        np.savez_compressed(file, **content)
+
+
 def load_hand_arrays(path: Path) -> HandArrays:
-    """Read a right hand from the package's own `.npz`; floats become float64, integers int64."""
+    """Read a right hand from the package's own `.npz`; floats become float64, integers int64.
+
+    Raises AssetError where the file is damaged or holds no such hand.
+    """
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
             arrays = {name: stored[name] for name in stored.files}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        raise AssetError(f"{path}: not a readable hand file ({error}). Install the package again.") from error
-    wanted = {field.name for field in fields(HandArrays)} - {"side"}
-    if missing := wanted - arrays.keys():
-        raise AssetError(f"{path}: lacks {', '.join(sorted(missing))}. Build it again with tools/build_open_hand.py.")
+    except _UNREADABLE as error:
+        raise AssetError(f"{path}: not a readable hand file ({error}). {_REMEDY}") from error
+    texts = {name: str(arrays.pop(name)) for name in _TEXTS if name in arrays}
+    own = {name: array for name, array in arrays.items() if name.startswith(_OF_OTHER)}
+    right = _converted(path, "right", arrays)
+    if not own:
+        return replace(right, **texts)
+    left = _converted(path, "left", {name.removeprefix(_OF_OTHER): array for name, array in own.items()})
+    return replace(right, other=replace(left, **texts), **texts)
+
+
+def _converted(path: Path, side: str, arrays: dict[str, np.ndarray]) -> HandArrays:
+    if missing := set(ARRAYS) - arrays.keys():
+        raise AssetError(f"{path}: lacks {', '.join(sorted(missing))} of the {side} hand. {_REMEDY}")
+    for name in ARRAYS:
+        array = arrays[name]
+        if array.dtype.kind not in "fiu" or not np.isfinite(array).all():
+            raise AssetError(f"{path}: {name} of the {side} hand is {array.dtype}, expected finite numbers. {_REMEDY}")
     converted: dict[str, Any] = {
         name: np.ascontiguousarray(arrays[name], np.float64 if arrays[name].dtype.kind == "f" else np.int64)
-        for name in wanted
+        for name in ARRAYS
     }
-    return HandArrays(side="right", **converted)
+    return HandArrays(side=side, **converted)
 
 
 def open_hand() -> HandArrays:

@@ -19,16 +19,22 @@ def _smplx(arrays: HandArrays) -> HandModel:
     return SmplxHandModel(arrays)
 
 
-HAND_BACKENDS: dict[str, Callable[[HandArrays], HandModel]] = {"native": _native, "smplx": _smplx}
+def _manopth(arrays: HandArrays) -> HandModel:
+    from aih_builder.hands.manopth_model import ManopthHandModel
+
+    return ManopthHandModel(arrays)
+
+
+HAND_BACKENDS: dict[str, Callable[[HandArrays], HandModel]] = {"native": _native, "smplx": _smplx, "manopth": _manopth}
 
 
 def hand_pair(arrays: HandArrays, backend: str) -> tuple[HandModel, HandModel]:
-    """Models (right, left) of one hand's arrays, of either side, and its mirror image.
+    """Models (right, left) of one hand's arrays, of either side, and of its other hand: mostly its mirror image.
 
     Raises ConfigError for an unknown backend, or one whose libraries are missing.
     """
     if backend not in HAND_BACKENDS:
         raise ConfigError(f"hand backend '{backend}' is unknown. Choose one of {', '.join(sorted(HAND_BACKENDS))}.")
     build = HAND_BACKENDS[backend]
-    right = arrays if arrays.side == "right" else arrays.mirrored()
-    return build(right), build(right.mirrored())
+    right = arrays if arrays.side == "right" else arrays.other_hand()
+    return build(right), build(right.other_hand())

@@ -2,6 +2,7 @@
 
 import pickle
 import pickletools
+import stat
 from pathlib import Path
 from typing import Any
 
@@ -11,35 +12,24 @@ from scipy.sparse import csc_matrix
 from aih_builder.errors import AssetError
 from aih_builder.files import write_whole
 from aih_builder.geometry import FloatArray
-from aih_builder.hands.arrays import HandArrays, open_hand
-from aih_builder.hands.conventions import N_BETAS, N_FACES, N_JOINTS, N_VERTICES, PARENTS
-from aih_builder.hands.mano_pickle import as_array, load_dict
+from aih_builder.hands.arrays import HandArrays
+from aih_builder.hands.conventions import MIRROR, N_JOINTS, PARENTS
+from aih_builder.hands.mano_checks import N_POSE, SHAPES, problems, shape_directions_repeat
+from aih_builder.hands.mano_pickle import load_dict
+from aih_builder.hands.stored_arrays import as_array
 
 FILE_NAMES = {"right": "MANO_RIGHT.pkl", "left": "MANO_LEFT.pkl"}
 
-_N_POSE = 3 * (N_JOINTS - 1)
-_SHAPES: dict[str, tuple[int, ...]] = {
-    "v_template": (N_VERTICES, 3),
-    "f": (N_FACES, 3),
-    "weights": (N_VERTICES, N_JOINTS),
-    "shapedirs": (N_VERTICES, 3, N_BETAS),
-    "posedirs": (N_VERTICES, 3, 9 * (N_JOINTS - 1)),
-    "J_regressor": (N_JOINTS, N_VERTICES),
-    "kintree_table": (2, N_JOINTS),
-    "hands_mean": (_N_POSE,),
-    "hands_components": (_N_POSE, _N_POSE),
-}
-_WHOLE_NUMBERS = ("f", "kintree_table")
 _ROOT = 2**32 - 1  # the parent of the wrist, as MANO's files spell it
-_LENGTH_RANGE_M = (0.08, 0.50)  # longest side of a hand with some forearm
 
 # Modules that have moved or may move, and names for them that old and new libraries know.
 _PORTABLE_MODULES = {
     "numpy._core.multiarray": "numpy.core.multiarray",
     "scipy.sparse._csc": "scipy.sparse",
 }
-# The published left-hand file repeats the right hand's x in its shape directions; a true pair differs by far more.
-_SAME_SHAPEDIRS = 1.0
+_MOST_BYTES = 2**26  # of a file; MANO's have 4 MB
+# What a file may hold besides, and which is read where it is there.
+_OPTIONAL = ("J", "hands_coeffs", "uv", "uv_faces", "tip_vertices", "dof_axes", "dof_limits_rad")
 
 
 def write_mano(arrays: HandArrays, path: Path) -> None:
@@ -59,7 +49,7 @@ def write_mano(arrays: HandArrays, path: Path) -> None:
         "kintree_table": np.stack([np.where(PARENTS < 0, _ROOT, PARENTS), np.arange(N_JOINTS)]),
         "hands_mean": arrays.hands_mean,
         "hands_components": arrays.hands_components,
-        "hands_coeffs": np.zeros((1, _N_POSE)),  # MANO lists its training poses; here the mean alone
+        "hands_coeffs": np.zeros((1, N_POSE)),  # MANO lists its training poses; here the mean alone
         "bs_style": "lbs",
         "bs_type": "lrotmin",
         "uv": arrays.uv,
@@ -71,11 +61,11 @@ def write_mano(arrays: HandArrays, path: Path) -> None:
     write_whole(path, _portable(pickle.dumps(content, protocol=2)))
 
 
-def export_hand(folder: Path) -> list[Path]:
-    """Write the open hand as MANO_RIGHT.pkl and MANO_LEFT.pkl into a folder; returns both paths."""
-    right = open_hand()
+def export_hand(folder: Path, hand: HandArrays) -> list[Path]:
+    """Write a hand of either side and its other hand as MANO_RIGHT.pkl and MANO_LEFT.pkl; returns both paths."""
+    right = hand if hand.side == "right" else hand.other_hand()
     paths = []
-    for arrays in (right, right.mirrored()):
+    for arrays in (right, right.other_hand()):
         path = folder / FILE_NAMES[arrays.side]
         write_mano(arrays, path)
         paths.append(path)
@@ -88,28 +78,37 @@ def read_mano(path: Path) -> dict[str, np.ndarray]:
     J_regressor is dense. Optional arrays (J, hands_coeffs, and what write_mano adds) come along where they are there.
     Raises AssetError where the file is missing, damaged, of another kind, incomplete, or no hand in metres.
     """
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise AssetError(f"{path}: cannot be read ({error.strerror}). Put the file there, or name another.") from error
-    content = load_dict(data, path)
-    if missing := [key for key in _SHAPES if key not in content]:
-        raise AssetError(f"{path}: lacks {', '.join(missing)}. Expected a MANO hand model as MANO_RIGHT.pkl holds it.")
-    arrays = {str(key): _numeric(path, str(key), value) for key, value in content.items() if not isinstance(value, str)}
-    for key, shape in _SHAPES.items():
-        _check(path, key, arrays[key], shape)
-    _check_hand(path, arrays)
+    arrays, wrong = inspect_mano(path)
+    if wrong:
+        raise AssetError(f"{path}: {wrong[0]}.")
     return arrays
+
+
+def inspect_mano(path: Path) -> tuple[dict[str, np.ndarray], list[str]]:
+    """The arrays of a MANO file that can be read, and all that is wrong with it, in words.
+
+    Raises AssetError where the file is missing, damaged or of another kind.
+    """
+    content = load_dict(_bytes_of(path), path)
+    arrays: dict[str, np.ndarray] = {}
+    unread: dict[str, str] = {}
+    for key in (*SHAPES, *_OPTIONAL):
+        if key in content:
+            try:
+                arrays[key] = _numeric(content[key])
+            except ValueError as error:
+                unread[key] = f"{key}: {error}"
+    return arrays, [*unread.values(), *problems(arrays, unread)]
 
 
 def fixed_left_shapedirs(left: FloatArray, right: FloatArray) -> tuple[FloatArray, bool]:
     """Shape directions (V, 3, 10) of a left hand with x of the right sign, and whether it had to be turned.
 
-    MANO's published left hand carries the right hand's x. The test is that of the InterHand2.6M tools: the sum of
-    |left x - right x| is below 1. Fits of InterHand2.6M assume the fix; some other data sets assume the fault.
+    MANO's published left hand carries the right hand's x. Fits of InterHand2.6M assume the fix; some other data sets
+    assume the fault.
     """
-    faulty = float(np.abs(left[:, 0] - right[:, 0]).sum()) < _SAME_SHAPEDIRS
-    return (left * np.array([-1.0, 1.0, 1.0])[:, None] if faulty else left.copy()), faulty
+    faulty = shape_directions_repeat(left, right)
+    return (left * MIRROR[:, None] if faulty else left.copy()), faulty
 
 
 def _portable(pickled: bytes) -> bytes:
@@ -125,42 +124,25 @@ def _portable(pickled: bytes) -> bytes:
     return b"".join([*pieces, pickled[end:]])
 
 
-def _numeric(path: Path, key: str, value: object) -> np.ndarray:
+def _bytes_of(path: Path) -> bytes:
+    """What a file holds. A pipe or a device would keep a reader waiting, a huge file its memory: both are refused."""
     try:
-        array = as_array(value)
-    except ValueError as error:
-        raise AssetError(f"{path}: {key} cannot be read ({error}).") from error
+        state = path.stat()
+        if not stat.S_ISREG(state.st_mode):
+            raise AssetError(f"{path}: is not a file. Expected a pickle such as MANO_RIGHT.pkl.")
+        if state.st_size > _MOST_BYTES:
+            raise AssetError(
+                f"{path}: has {state.st_size / 2**20:.0f} MiB, a hand model 4. It is a file of another kind."
+            )
+        return path.read_bytes()
+    except OSError as error:
+        raise AssetError(f"{path}: cannot be read ({error.strerror}). Put the file there, or name another.") from error
+
+
+def _numeric(value: object) -> np.ndarray:
+    array = as_array(value)
     if array.dtype.kind not in "fiub":
-        raise AssetError(f"{path}: {key} holds {array.dtype}, expected numbers.")
+        raise ValueError(f"it holds {array.dtype}, expected numbers")
+    if array.dtype.kind == "u" and array.size and int(array.max()) > np.iinfo(np.int64).max:
+        raise ValueError(f"it holds {array.max()}, beyond 64 bits with a sign")
     return np.ascontiguousarray(array, np.float64 if array.dtype.kind == "f" else np.int64)
-
-
-def _check(path: Path, key: str, array: np.ndarray, shape: tuple[int, ...]) -> None:
-    if array.shape != shape:
-        raise AssetError(
-            f"{path}: {key} has shape {array.shape}, expected {shape}. Only hands with MANO's "
-            f"{N_VERTICES} vertices and {N_BETAS} shape directions can be used."
-        )
-    if not np.isfinite(array).all():
-        raise AssetError(f"{path}: {key} holds NaN or infinity. The file is damaged; get it again.")
-    if key in _WHOLE_NUMBERS and array.dtype.kind != "i":
-        raise AssetError(f"{path}: {key} holds fractions, expected whole numbers.")
-
-
-def _check_hand(path: Path, arrays: dict[str, np.ndarray]) -> None:
-    """The numbers describe a hand: right size, faces of its own vertices, MANO's joints, weights that add up."""
-    low, high = _LENGTH_RANGE_M
-    length = float(np.ptp(arrays["v_template"], axis=0).max())
-    if not low <= length <= high:
-        raise AssetError(
-            f"{path}: the hand is {length:.4g} long, expected {low} to {high} m. MANO's files are in metres."
-        )
-    faces = arrays["f"]
-    if faces.min() < 0 or faces.max() >= N_VERTICES:
-        raise AssetError(f"{path}: f names vertex {faces.max()}, the hand has {N_VERTICES}.")
-    if not np.array_equal(arrays["kintree_table"][0, 1:], PARENTS[1:]):
-        raise AssetError(f"{path}: kintree_table is not MANO's (index, middle, little, ring, thumb).")
-    for key in ("weights", "J_regressor"):
-        worst = float(np.abs(arrays[key].sum(axis=1) - 1).max())
-        if worst > 1e-2:
-            raise AssetError(f"{path}: rows of {key} miss the sum 1 by {worst:.2g}.")

@@ -1,110 +1,172 @@
 """Reads pickles of MANO's kind without running code from them.
 
-Beside numpy's arrays they hold scipy's sparse matrices and the classes of chumpy, in which MANO's original files store
-arrays. These become inert records that are evaluated here, so neither library's code sees the file.
+A pickle can name any callable. This reader knows a closed list: numpy's arrays, scipy's sparse matrices and the
+classes of chumpy in which MANO's original files store arrays. All of them become inert records that are evaluated
+here, in hands/stored_arrays.py: no library's code sees the file. Any other name is refused.
+
+A pickle can also ask for memory that its size does not justify, so its opcodes are looked at before it is read.
 """
 
 import pickle
+import pickletools
+from collections.abc import Callable, Iterator
 from typing import Any
 
-import numpy as np
-
 from aih_builder.errors import AssetError
-from aih_builder.pickles import Maker, unpickled
+from aih_builder.hands.stored_arrays import (
+    ByColumn,
+    ByRow,
+    Constant,
+    Coordinates,
+    Kind,
+    Record,
+    Selection,
+    StoredArray,
+    Transposition,
+    Unevaluated,
+)
+from aih_builder.pickles import told, unpickled
+
+_MOST_OPCODES = 100_000  # MANO's files have some hundreds
+# The hash of a tuple of tuples of tuples overflows Python's stack, and nothing stops it: none can lie deeper than this.
+_MOST_TUPLES = 10_000
+_OPCODES = {opcode.code: opcode for opcode in pickletools.opcodes}
 
 
-class _Record:
-    """Stands in for an object of a foreign class: keeps its state, does nothing."""
+class _Maker:
+    """A function of this module, as a pickle may call it. It takes no state: a pickle must not change it."""
 
-    def __init__(self, *_: object) -> None:
-        pass
+    __slots__ = ("_make",)
 
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state)
+    def __init__(self, make: Callable[..., object]) -> None:
+        self._make = make
 
+    def __call__(self, *arguments: object) -> object:
+        return self._make(*arguments)
 
-class _Chumpy(_Record):
-    """A constant (x), a selection (a, idxs, preferred_shape), a transposition (a, axes) or a wrapper (a)."""
-
-    def array(self) -> np.ndarray:
-        """The array that the object stands for."""
-        state = self.__dict__
-        if "a" not in state:
-            return np.asarray(state["x"])
-        inner = as_array(state["a"])
-        if "idxs" in state:
-            return inner.ravel()[np.asarray(state["idxs"])].reshape(state["preferred_shape"])
-        return inner.transpose(state["axes"]) if "axes" in state else inner
+    def __setstate__(self, state: object) -> None:
+        raise pickle.UnpicklingError("a function that is given a state")
 
 
-class _Compressed(_Record):
-    """A scipy matrix compressed along columns or rows."""
-
-    by_column: bool
-
-    def array(self) -> np.ndarray:
-        """The array that the object stands for, dense."""
-        state = self.__dict__
-        rows, columns = state["_shape"] if "_shape" in state else state["shape"]
-        data, indices, starts = (np.asarray(state[key]) for key in ("data", "indices", "indptr"))
-        lines = np.repeat(np.arange(len(starts) - 1), np.diff(starts))
-        dense = np.zeros((int(rows), int(columns)))
-        index = (indices, lines) if self.by_column else (lines, indices)
-        np.add.at(dense, index, data)
-        return dense
+def _encode(text: str, encoding: str) -> bytes:
+    """How protocol 2 spells bytes; any other codec is refused."""
+    if encoding != "latin1":
+        raise pickle.UnpicklingError(f"codec {encoding!r}")
+    return text.encode("latin1")
 
 
-class _ByColumn(_Compressed):
-    by_column = True
-
-
-class _ByRow(_Compressed):
-    by_column = False
-
-
-def _new_object(cls: type, _base: type, _state: object) -> object:
+def _new_object(cls: type, _base: type, _state: object) -> Record:
     """How protocols 0 and 1 make an object of a plain class."""
-    if not issubclass(cls, _Record):
+    if not issubclass(cls, Record):
         raise pickle.UnpicklingError(f"an object of {cls.__name__}")
     return cls()
 
 
-_PLAIN: dict[tuple[str, str], Maker] = {
-    ("copy_reg", "_reconstructor"): _new_object,
-    ("copyreg", "_reconstructor"): _new_object,
-    ("__builtin__", "object"): object,
-    ("builtins", "object"): object,
-    ("__builtin__", "set"): set,  # chumpy's objects carry sets of names
-    ("builtins", "set"): set,
+def _new_array(_kind: object, _shape: object, _code: object) -> StoredArray:
+    """How protocols up to 4 make an array: an empty one, whose state follows."""
+    return StoredArray()
+
+
+def _array_of_bytes(data: bytes, kind: Kind, shape: tuple[int, ...], order: str) -> StoredArray:
+    """How protocol 5 makes an array."""
+    return StoredArray.of(shape, kind, order == "F", data)
+
+
+def _number(kind: Kind, data: bytes | str) -> StoredArray:
+    """How a numpy scalar is made. Python 2 wrote bytes as text."""
+    return StoredArray.of((), kind, False, data)
+
+
+_RECONSTRUCT, _SCALAR, _FROM_BUFFER = _Maker(_new_array), _Maker(_number), _Maker(_array_of_bytes)
+_OBJECT_OF_CLASS = _Maker(_new_object)
+
+_ALLOWED: dict[tuple[str, str], Any] = {
+    ("numpy", "ndarray"): Record,  # named beside the array's maker
+    ("numpy", "dtype"): Kind,
+    ("numpy.core.multiarray", "_reconstruct"): _RECONSTRUCT,
+    ("numpy._core.multiarray", "_reconstruct"): _RECONSTRUCT,
+    ("numpy.core.multiarray", "scalar"): _SCALAR,
+    ("numpy._core.multiarray", "scalar"): _SCALAR,
+    ("numpy.core.numeric", "_frombuffer"): _FROM_BUFFER,
+    ("numpy._core.numeric", "_frombuffer"): _FROM_BUFFER,
+    ("_codecs", "encode"): _Maker(_encode),
+    ("copy_reg", "_reconstructor"): _OBJECT_OF_CLASS,
+    ("copyreg", "_reconstructor"): _OBJECT_OF_CLASS,
+    ("__builtin__", "object"): Record,
+    ("builtins", "object"): Record,
+    ("__builtin__", "set"): Record,  # chumpy's objects carry sets of names
+    ("builtins", "set"): Record,
+    ("chumpy.ch", "Ch"): Constant,
+    ("chumpy.reordering", "Select"): Selection,
+    ("chumpy.reordering", "transpose"): Transposition,
 }
-_SPARSE = {"csc_matrix": _ByColumn, "csc_array": _ByColumn, "csr_matrix": _ByRow, "csr_array": _ByRow}
+_SPARSE = {
+    **dict.fromkeys(("csc_matrix", "csc_array"), ByColumn),
+    **dict.fromkeys(("csr_matrix", "csr_array"), ByRow),
+    **dict.fromkeys(("coo_matrix", "coo_array"), Coordinates),
+}
 
 
-def _maker(module: str, name: str) -> Maker | None:
-    if module.partition(".")[0] == "chumpy":
-        return _Chumpy
-    if module.startswith("scipy.sparse") and name in _SPARSE:
+def _maker(module: str, name: str) -> Any:
+    if (module, name) in _ALLOWED:
+        return _ALLOWED[module, name]
+    if (module == "scipy.sparse" or module.startswith("scipy.sparse.")) and name in _SPARSE:
         return _SPARSE[name]
-    return _PLAIN.get((module, name))
+    if module == "chumpy" or module.startswith("chumpy."):
+        return Unevaluated.named(told(f"{module}.{name}"))  # refused by name where its value is asked for
+    return None
 
 
-def load_dict(data: bytes, where: object) -> dict[str, Any]:
-    """The dictionary that a pickle holds; arrays of foreign kinds are still records, see as_array.
+def load_dict(data: bytes, where: object) -> dict[Any, Any]:
+    """The dictionary that a pickle holds; arrays are still records, see stored_arrays.as_array.
 
     Raises AssetError, which begins with `where`, for damaged data, a class that is not on the list, or another
     top-level type.
     """
-    content = unpickled(data, where, "a hand model", _maker)
+    content = unpickled(data, where, "a hand model", _maker, _require_tame)
     if not isinstance(content, dict):
         raise AssetError(f"{where}: holds a {type(content).__name__}, expected MANO's dictionary of arrays.")
     return content
 
 
-def as_array(value: object) -> np.ndarray:
-    """A numpy array from a stored value. Raises ValueError where the record cannot be evaluated."""
-    if isinstance(value, _Chumpy | _Compressed):
-        try:
-            return value.array()
-        except (KeyError, IndexError, TypeError, AttributeError) as error:
-            raise ValueError(f"incomplete {type(value).__name__.strip('_')} object: {error}") from error
-    return np.asarray(value)
+def _require_tame(data: bytes) -> None:
+    """Raise UnpicklingError for opcodes that would take far more memory, or stack, than the file has bytes."""
+    tuples = 0
+    for count, (name, argument) in enumerate(_opcodes(data), 1):
+        if count > _MOST_OPCODES:
+            raise pickle.UnpicklingError(f"more than {_MOST_OPCODES} opcodes")
+        if name in ("PUT", "BINPUT", "LONG_BINPUT"):
+            place = int(argument) if name == "PUT" else int.from_bytes(argument, "little")
+            if not 0 <= place < max(count, 256):  # pickles count their memos from 0, the memo is as long as its last
+                raise pickle.UnpicklingError(f"memo {place} after {count} opcodes")
+        elif name in ("TUPLE", "TUPLE1", "TUPLE2", "TUPLE3", "FROZENSET"):
+            tuples += 1
+            if tuples > _MOST_TUPLES:
+                raise pickle.UnpicklingError(f"more than {_MOST_TUPLES} tuples")
+
+
+def _opcodes(data: bytes) -> Iterator[tuple[str, bytes]]:
+    """Name and argument of each opcode, to STOP. pickletools.genops does so, but refuses text of Python 2."""
+    place = 0
+    while True:
+        opcode = _OPCODES.get(chr(data[place])) if place < len(data) else None
+        if opcode is None:
+            what = f"byte {data[place]:#x} at {place} is no opcode" if place < len(data) else "it ends before STOP"
+            raise pickle.UnpicklingError(what)
+        begin = place + 1
+        size = 0 if opcode.arg is None else opcode.arg.n
+        if size == pickletools.UP_TO_NEWLINE:
+            end = data.index(b"\n", begin) + 1
+            if opcode.name in ("GLOBAL", "INST"):
+                end = data.index(b"\n", end) + 1
+        elif size >= 0:
+            end = begin + size
+        else:
+            width = {pickletools.TAKEN_FROM_ARGUMENT1: 1, pickletools.TAKEN_FROM_ARGUMENT8U: 8}.get(size, 4)
+            end = begin + width + int.from_bytes(data[begin : begin + width], "little")
+        if end > len(data):
+            raise pickle.UnpicklingError(f"{opcode.name} at {place} needs {end - len(data)} bytes more than there are")
+        yield opcode.name, data[begin:end]
+        if opcode.name == "STOP":
+            return
+        place = end

@@ -16,7 +16,7 @@ from aih_builder import __version__
 from aih_builder.config import Manifest, dump_manifest, load_manifest
 from aih_builder.errors import ConfigError, ShardError
 from aih_builder.files import read_json, remove, remove_stale, sha256_of, write_json, write_whole
-from aih_builder.hands.arrays import load_hand_arrays, open_hand
+from aih_builder.hands.arrays import load_hand_arrays
 from aih_builder.identity import SPLITS, EngineName, Split, indices_of, name_of, within
 from aih_builder.sample import SCHEMA_VERSION
 from aih_builder.shards.format import LISTING_FILE
@@ -26,10 +26,12 @@ from aih_builder.shards.plan_pools import (
     bank_record,
     check_bank,
     fill_cache,
+    hand_of,
     plan_bank,
     require_bank,
     require_planned_bank,
     require_pools,
+    require_same_hand,
 )
 from aih_builder.shards.plan_poses import (
     fill_poses,
@@ -182,10 +184,11 @@ def make_plan(manifest: Manifest, folder: Path) -> Plan:
         raise ConfigError("streams: every count is 0; ask for at least one sample.")
     chosen, cache = manifest.pools, folder / "cache"
     backgrounds = BackgroundPool(chosen.backgrounds.procedural, chosen.backgrounds.folders)
-    hand = open_hand()
+    brought = hand_of(manifest)
+    hand = brought.arrays
     textures = TEXTURE_SOURCES[chosen.textures.source](chosen.textures, manifest.seed, hand)
     poses = read_poses(manifest, hand)
-    require_pools(manifest, textures, backgrounds, poses)
+    require_pools(manifest, hand, textures, backgrounds, poses)
     textures.check()
     check_bank(manifest, hand)
     remove_stale(folder)
@@ -193,7 +196,7 @@ def make_plan(manifest: Manifest, folder: Path) -> Plan:
     fill_cache(cache, hand, textures)
     fill_poses(cache, poses)
     renderer = resolve(manifest.renderer)
-    bank = plan_bank(manifest, cache, textures, backgrounds, renderer, poses)
+    bank = plan_bank(manifest, cache, textures, backgrounds, renderer, hand, poses)
     content = {
         "format": _FORMAT,
         "schema": SCHEMA_VERSION,
@@ -202,7 +205,7 @@ def make_plan(manifest: Manifest, folder: Path) -> Plan:
         **digests_of(cache),
         "backgrounds": backgrounds.to_json(),
         "bank": None if bank is None else bank_record(manifest, bank),
-        "sources": state_sources(textures, poses, bank),
+        "sources": state_sources(brought, textures, poses, bank),
     }
     content["plan_hash"] = _hash(manifest, content)
     write_json(folder / "plan.json", content)
@@ -293,6 +296,8 @@ def _resume(manifest: Manifest, folder: Path) -> Plan:
                     "A dataset only grows."
                 )
     hand = load_hand_arrays(plan.cache / HAND_FILE)
+    if manifest.hands != plan.manifest.hands:
+        require_same_hand(manifest, hand.digest())
     if manifest.pools.poses.path != plan.manifest.pools.poses.path:
         require_same_poses(manifest, hand, plan.digests["poses"])
     if now == before:
@@ -301,7 +306,7 @@ def _resume(manifest: Manifest, folder: Path) -> Plan:
     poses = require_planned_poses(plan.cache, plan.digests["poses"])
     if poses is not None:
         require_poses(manifest, hand, poses)
-    require_pools(manifest, textures, BackgroundPool.from_json(plan.backgrounds), poses)
+    require_pools(manifest, hand, textures, BackgroundPool.from_json(plan.backgrounds), poses)
     if plan.bank is not None and plan.bank_file is not None:
         require_planned_bank(plan.bank_file, plan.bank)
         require_bank(manifest, Bank(plan.bank_file))
@@ -354,10 +359,13 @@ def _holds(path: Path, manifest: Manifest) -> bool:
 
 
 def _identity(manifest: Manifest) -> dict[str, Any]:
-    """What makes two manifests give the same samples: all but the counts, and where bank and poses lie, whose digests
-    count.
+    """What makes two manifests give the same samples: all but the counts, and where hand, bank and poses lie, whose
+    digests count.
     """
     content = manifest.to_json()
+    content["hands"].pop("fix_left")
+    if manifest.hands.model != "open":
+        content["hands"]["model"] = "file"
     content["pools"]["bank"].pop("path")
     content["pools"]["poses"].pop("path")
     for engine in manifest.streams.counts():

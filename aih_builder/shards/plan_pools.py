@@ -7,14 +7,13 @@ from typing import Any
 
 from aih_builder.config import Manifest
 from aih_builder.errors import AssetError, ConfigError
-from aih_builder.files import write_whole
-from aih_builder.hands.arrays import HandArrays, open_hand
+from aih_builder.hands.arrays import HandArrays, open_hand, save_hand_arrays
+from aih_builder.hands.bringing import Brought, bring_hand
 from aih_builder.identity import SPLITS, Split
-from aih_builder.paths import render_assets
 from aih_builder.shards.plan_poses import fill_poses, read_poses, require_recordable
 from aih_builder.sources.backgrounds import BackgroundPool
 from aih_builder.sources.bank import Bank
-from aih_builder.sources.licences import MAX_BYTES, strictest
+from aih_builder.sources.licences import MAX_BYTES, PUBLIC_DOMAIN, strictest
 from aih_builder.sources.pools import by_split
 from aih_builder.sources.pose_library import PoseLibrary
 from aih_builder.sources.shapes import ShapePool
@@ -29,8 +28,36 @@ _WORTH_READING_BYTES = 2**29  # of a bank, at each start of a run
 _LEAST_ZOOM, _MOST_ZOOM = 0.1, 2.0  # side of an image / side of a picture's core
 
 
+def hand_of(manifest: Manifest) -> Brought:
+    """The hand that a manifest names, and what was found and done when its files were read.
+
+    Raises ConfigError or AssetError where they are wrong.
+    """
+    chosen = manifest.hands
+    if not isinstance(chosen.model, Path):
+        return Brought(open_hand(), {})
+    try:
+        return bring_hand(chosen.model, None if chosen.fix_left == "auto" else chosen.fix_left)
+    except ConfigError as error:
+        raise ConfigError(f"hands.model: {error}") from error
+
+
+def require_same_hand(manifest: Manifest, planned: str) -> None:
+    """A hand whose file now lies elsewhere must be the one that was planned. Raises ConfigError."""
+    found = hand_of(manifest).arrays.digest()
+    if found != planned:
+        raise ConfigError(
+            f"hands.model: {manifest.hands.model} is the hand {found[:12]}, the dataset was planned with "
+            f"{planned[:12]}. Name the old one, or generate into a new folder."
+        )
+
+
 def require_pools(
-    manifest: Manifest, textures: TextureSource, backgrounds: BackgroundPool, poses: PoseLibrary | None
+    manifest: Manifest,
+    hand: HandArrays,
+    textures: TextureSource,
+    backgrounds: BackgroundPool,
+    poses: PoseLibrary | None,
 ) -> None:
     """Every split that asks for samples must find something in every pool. Raises ConfigError.
 
@@ -49,9 +76,9 @@ def require_pools(
         shapes = manifest.hands.shapes
         ShapePool(shapes.count, shapes.beta_limit, manifest.seed, splits=wanted)
     backgrounds.require(wanted)
-    require_recordable(poses, (entry.licence for entry in textures.entries), backgrounds.licences())
+    require_recordable(hand, poses, (entry.licence for entry in textures.entries), backgrounds.licences())
     if build is not None and "sync" in counts:
-        require_buildable(manifest, textures, backgrounds, poses)
+        require_buildable(manifest, hand, textures, backgrounds, poses)
         for split in _sync_splits(manifest):
             if build.per_split.of(split) < 2:
                 raise ConfigError(
@@ -61,7 +88,11 @@ def require_pools(
 
 
 def require_buildable(
-    manifest: Manifest, textures: TextureSource, backgrounds: BackgroundPool, poses: PoseLibrary | None
+    manifest: Manifest,
+    hand: HandArrays,
+    textures: TextureSource,
+    backgrounds: BackgroundPool,
+    poses: PoseLibrary | None,
 ) -> str:
     """The licence of a bank rendered from these pools. Raises ConfigError where the manifest asks for none, or where
     a sample could not record the licence.
@@ -72,14 +103,15 @@ def require_buildable(
     if not any(build.per_split.of(split) for split in SPLITS):
         raise ConfigError("pools.bank.build.per_split: every count is 0; ask for at least two pictures.")
     licence = strictest(
+        hand.licence or PUBLIC_DOMAIN,
         *(entry.licence for entry in textures.entries),
         *backgrounds.licences(),
         *(() if poses is None else (poses.licence,)),
     )
     if len(licence.encode()) > MAX_BYTES:
         raise ConfigError(
-            f"pools.bank.build: textures, backgrounds and poses have the licences {licence}, too long for one bank "
-            f"(expected at most {MAX_BYTES} bytes). Use fewer sources."
+            f"pools.bank.build: hand, textures, backgrounds and poses have the licences {licence}, too long for one "
+            f"bank (expected at most {MAX_BYTES} bytes). Use fewer sources."
         )
     return licence
 
@@ -115,7 +147,7 @@ def require_bank(manifest: Manifest, bank: Bank) -> None:
 
 def fill_cache(cache: Path, hand: HandArrays, textures: TextureSource) -> None:
     """Bake what workers read: the hand and the texture sets."""
-    write_whole(cache / HAND_FILE, (render_assets() / "open_hand" / HAND_FILE).read_bytes())
+    save_hand_arrays(hand, cache / HAND_FILE)
     textures.write_to(cache / TEXTURES_FOLDER, hand)
 
 
@@ -123,11 +155,11 @@ def build_bank(manifest: Manifest, path: Path) -> int:
     """Render the bank of a manifest into a file of its own; returns the number of pictures."""
     chosen = manifest.pools
     backgrounds = BackgroundPool(chosen.backgrounds.procedural, chosen.backgrounds.folders)
-    hand = open_hand()
+    hand = hand_of(manifest).arrays
     textures = TEXTURE_SOURCES[chosen.textures.source](chosen.textures, manifest.seed, hand)
     poses = read_poses(manifest, hand)
-    require_pools(manifest, textures, backgrounds, poses)
-    licence = require_buildable(manifest, textures, backgrounds, poses)
+    require_pools(manifest, hand, textures, backgrounds, poses)
+    licence = require_buildable(manifest, hand, textures, backgrounds, poses)
     with TemporaryDirectory() as folder:
         cache = Path(folder)
         fill_cache(cache, hand, textures)
@@ -142,6 +174,7 @@ def plan_bank(
     textures: TextureSource,
     backgrounds: BackgroundPool,
     renderer: str,
+    hand: HandArrays,
     poses: PoseLibrary | None,
 ) -> Bank | None:
     """The plan's bank, rendered into the cache where it is to be built.
@@ -152,7 +185,7 @@ def plan_bank(
         return None
     path = manifest.pools.bank.path
     if path is None:
-        licence = require_buildable(manifest, textures, backgrounds, poses)
+        licence = require_buildable(manifest, hand, textures, backgrounds, poses)
         assets = load_assets(manifest, cache, backgrounds.to_json())
         made = build_rendered_bank(cache / BANK_FILE, manifest, assets, RENDERERS[renderer](0), licence)
         log.info("rendered a bank of %d pictures", made)

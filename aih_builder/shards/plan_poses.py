@@ -28,11 +28,13 @@ def read_poses(manifest: Manifest, hand: HandArrays) -> PoseLibrary | None:
         return None
     if chosen.path is not None and not chosen.path.exists():
         raise ConfigError(f"pools.poses.path: {chosen.path} is not there.")
-    if chosen.source != "library" and chosen.fits_of != manifest.hands.model and chosen.other_hand != "mark":
+    in_use = ("open", "hand") if manifest.hands.model == "open" else ("hand",)
+    if chosen.source != "library" and chosen.fits_of not in in_use and chosen.other_hand != "mark":
         # Said before a long import, which LibraryPoses would refuse.
         raise ConfigError(
             f"pools.poses: fits of the hand model '{chosen.fits_of}' on '{manifest.hands.model}'. Poses belong to one "
-            "hand: on another they touch elsewhere. Set other_hand: mark to use them all the same, marked."
+            "hand: on another they touch elsewhere. Set fits_of: hand if it is hands.model that they were fitted with, "
+            "or other_hand: mark to use them all the same, marked."
         )
     library = POSE_LIBRARIES[chosen.source](chosen, hand_pair(hand, "native"))
     require_poses(manifest, hand, library)
@@ -74,14 +76,16 @@ def require_same_poses(manifest: Manifest, hand: HandArrays, planned: str | None
         )
 
 
-def require_recordable(poses: PoseLibrary | None, skins: Iterable[str], backgrounds: Iterable[str]) -> None:
+def require_recordable(
+    hand: HandArrays, poses: PoseLibrary | None, skins: Iterable[str], backgrounds: Iterable[str]
+) -> None:
     """A sample must be able to record the licence of what it is made of. Raises ConfigError."""
-    given = PUBLIC_DOMAIN if poses is None else poses.licence
+    given = strictest(hand.licence or PUBLIC_DOMAIN, PUBLIC_DOMAIN if poses is None else poses.licence)
     for skin, behind in product(sorted({*skins}), sorted({*backgrounds})):
         licence = strictest(skin, behind, given)
         if len(licence.encode()) > SPECS["licence"].max_bytes:
             raise ConfigError(
-                f"pools: skin ({skin}), background ({behind}) and poses ({given}) together have the licence "
+                f"pools: skin ({skin}), background ({behind}), hand and poses ({given}) together have the licence "
                 f"'{licence}', too long for a sample (expected at most {SPECS['licence'].max_bytes} bytes). "
                 "Use sources with fewer licences."
             )

@@ -3,23 +3,24 @@
 from typing import Any
 
 from aih_builder.config import Manifest
+from aih_builder.hands.bringing import Brought
 from aih_builder.sources.backgrounds import BackgroundPool
 from aih_builder.sources.bank import Bank
 from aih_builder.sources.licences import PUBLIC_DOMAIN, licence_ids
 from aih_builder.sources.pose_library import PoseLibrary
 from aih_builder.sources.textures import TextureSource
 
-_OPEN_HAND_LICENCE = PUBLIC_DOMAIN  # render_assets/open_hand/provenance.json
 
-
-def state_sources(textures: TextureSource, poses: PoseLibrary | None, bank: Bank | None) -> dict[str, Any]:
+def state_sources(
+    hand: Brought, textures: TextureSource, poses: PoseLibrary | None, bank: Bank | None
+) -> dict[str, Any]:
     """What only planning knows of the pools. The rest of what `sources` tells is elsewhere in manifest and plan.json.
 
     poses is None where they are drawn as they are needed, bank where no stream asks for one.
     """
     entries = textures.entries
     return {
-        "hand": {"licences": [_OPEN_HAND_LICENCE]},
+        "hand": {"licences": [hand.arrays.licence or PUBLIC_DOMAIN]} | hand.told,
         "poses": {"licences": [PUBLIC_DOMAIN]}
         if poses is None
         else {"entries": len(poses), "licences": licence_ids(poses.licence)},
@@ -38,7 +39,7 @@ def sources(
     """Each pool of a plan, from what it states (state_sources) and the digests and records beside that."""
     pools = manifest.pools
     told: dict[str, Any] = {
-        "hand": {"model": manifest.hands.model, "digest": digests["hand"]} | stated["hand"],
+        "hand": {"model": str(manifest.hands.model), "digest": digests["hand"]} | stated["hand"],
         "poses": {"source": pools.poses.source, "digest": digests["poses"]} | stated["poses"],
         "textures": {"source": pools.textures.source} | stated["textures"],
         "backgrounds": backgrounds.sources(pools.backgrounds.folders),

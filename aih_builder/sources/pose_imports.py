@@ -15,6 +15,7 @@ from aih_builder.errors import AssetError, ConfigError
 from aih_builder.geometry import FloatArray
 from aih_builder.hands.arrays import HandArrays, open_hand
 from aih_builder.hands.backends import hand_pair
+from aih_builder.hands.bringing import MANO_LICENCE
 from aih_builder.hands.conventions import LEFT, N_BETAS, N_JOINTS
 from aih_builder.hands.model import HandModel
 from aih_builder.identity import SPLITS, Split, shortened
@@ -29,7 +30,6 @@ from aih_builder.sources.pose_library import UNREADABLE, PoseLibrary, hands_dige
 log = logging.getLogger(__name__)
 
 INTERHAND_LICENCE = "CC-BY-NC-4.0"
-MANO_LICENCE = "LicenseRef-MANO"
 MOST_FIT_ERROR_MM = 10.0
 OF_MANO = "mano"  # stands for the digest of a licensed model that is not at hand
 

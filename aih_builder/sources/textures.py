@@ -85,10 +85,10 @@ class FolderTextures(TextureSource):
             )
         self._maps = _take(content, "maps", dict, self._index)
         layout = _take(content, "uv_sha256", str, self._index)
-        if layout != uv_digest(hand):
+        if layout != hand.uv_digest():
             raise AssetError(
                 f"{self._index}: drawn for the texture coordinates {layout[:12]}, but those of the hand model "
-                f"are {uv_digest(hand)[:12]}. Bake the sets again for this model."
+                f"are {hand.uv_digest()[:12]}. Bake the sets again for this model."
             )
         self._items: dict[str, dict[str, Any]] = {}
         for item in _take(content, "sets", list, self._index):
@@ -257,7 +257,7 @@ def write_sets(folder: Path, sets: Iterable[tuple[TextureEntry, TextureSet]], ha
         {
             "format": _FORMAT,
             "size_px": shared[1].shape[0],
-            "uv_sha256": uv_digest(hand),
+            "uv_sha256": hand.uv_digest(),
             "maps": maps,
             "sets": items,
         },
@@ -268,14 +268,6 @@ def all_sets(source: TextureSource) -> Iterator[tuple[TextureEntry, TextureSet]]
     """Every set of a source, loaded one by one: what write_sets takes."""
     for entry in source.entries:
         yield entry, source.load(entry.id)
-
-
-def uv_digest(hand: HandArrays) -> str:
-    """sha256 of a right hand's texture coordinates: textures fit a model if they were drawn for the same."""
-    sha = hashlib.sha256()
-    for array, dtype in ((hand.uv, "<f8"), (hand.uv_faces, "<i8")):
-        sha.update(np.ascontiguousarray(array, dtype).tobytes())
-    return sha.hexdigest()
 
 
 def _write(folder: Path, name: str, data: bytes) -> dict[str, str]:

@@ -18,7 +18,7 @@ from aih_builder.rng import Purpose, draw_share, sample_rng
 from aih_builder.sample import MIN_HAND_PIXELS, Sample, mean_luma, occlusion_rates
 from aih_builder.sources.backgrounds import Background
 from aih_builder.sources.cameras import CropJitter, crop_intrinsics, draw_crop_jitter, draw_standpoint, draw_view
-from aih_builder.sources.licences import strictest
+from aih_builder.sources.licences import PUBLIC_DOMAIN, strictest
 from aih_builder.sources.lights import draw_lights
 from aih_builder.sources.poses import PosePair
 from aih_builder.sources.textures import TextureSet
@@ -77,6 +77,7 @@ class RenderEngine(Engine):
         self._renderer = renderer
         self._look = RoughLook()
         self._forearm_cosine = np.cos(np.deg2rad(manifest.camera.forearm_clearance_deg))
+        self._hand_licence = assets.hands[0].arrays.licence or PUBLIC_DOMAIN
         self._rims = [boundary_loop(model.arrays.faces) for model in assets.hands]
         self._in_flesh_m = [
             depth_in_flesh_m(model, surface) for model, surface in zip(assets.hands, assets.surfaces, strict=True)
@@ -286,7 +287,7 @@ class RenderEngine(Engine):
             mean_luma=mean_luma(composite.image_rgb),
             index=index, seed=self._manifest.seed, attempt=attempt, engine=self.name, split=split, annotation="",
             shape_id=pair.shape_id, pose_id=pair.source_id, texture_id=texture.id, background_id=background.source_id,
-            licence=strictest(texture.licence, background.licence, pair.licence),
+            licence=strictest(texture.licence, background.licence, pair.licence, self._hand_licence),
             depth=_depth_units(front_surface(layers, composite)) if "depth" in wanted else None,
             normal=_front_normals(layers, composite) if "normal" in wanted else None,
             background_rgb=background.rgb if "background_rgb" in wanted else None,
