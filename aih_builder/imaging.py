@@ -18,6 +18,7 @@ DISPLAY_GAMMA = 2.2  # linear light = (sRGB level / 255) ** DISPLAY_GAMMA, in ev
 JPEG_QUALITY = 95
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")  # of the user's pictures
 _MAX_PIXELS = 100_000_000
+_GREY_WITHIN = 3  # levels
 _MAX_GRID_PX = 8192  # side of the finer grid on which a shrinking image is sampled
 _REDUCED = {
     1: cv2.IMREAD_COLOR,
@@ -225,6 +226,12 @@ def channel_sums(image_rgb: ImageU8) -> tuple[int, int, int]:
     """Sums of R, of G and of B over an image (H, W, 3), exact."""
     r, g, b, _ = cv2.sumElems(image_rgb)
     return int(r), int(g), int(b)
+
+
+def is_grey(image_rgb: ImageU8) -> bool:
+    """Whether the three channels of an image (H, W, 3) are equal, but for what a JPEG does to them."""
+    r, g, b = cv2.split(image_rgb)
+    return bool(max(cv2.norm(r, g, cv2.NORM_INF), cv2.norm(g, b, cv2.NORM_INF)) <= _GREY_WITHIN)
 
 
 def spread(image: ImageU8) -> float:
