@@ -18,6 +18,7 @@ from aih_builder.cli import (
     end_interrupted,
     flagging,
     hands,
+    photo_banks,
     planning,
     poses,
     prediction,
@@ -77,6 +78,7 @@ training.register(app)
 prediction.register(app)
 viewing.register(app)
 checkup.register(app)
+photo_banks.register(banks.app)
 app.add_typer(hands.app, name="hand")
 app.add_typer(banks.app, name="bank")
 app.add_typer(poses.app, name="poses")

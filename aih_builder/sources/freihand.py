@@ -119,7 +119,7 @@ def _read(root: Path, name: str, shape: tuple[int, ...]) -> FloatArray:
         content = json.loads(path.read_bytes())
     except OSError as error:
         raise AssetError(
-            f"{path}: cannot be read ({error.strerror or error}). Name the folder that holds FreiHAND's training_K.json."
+            f"{path}: cannot be read ({error.strerror or error}). Name the folder of FreiHAND's training_K.json."
         ) from error
     except (ValueError, RecursionError) as error:
         raise AssetError(f"{path}: is not JSON ({error}). Fetch it again: a download may have been cut off.") from error

@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -31,8 +31,7 @@ from aih_builder.sources.interhand_parts import (
     read_parts,
 )
 
-HandType = Literal["right", "left", "interacting", ""]
-HAND_TYPES: tuple[HandType, ...] = ("right", "left", "interacting")
+HAND_TYPES = ("right", "left", "interacting")
 FARTHEST_M = 20.0  # of a hand from the world's origin: beyond, a translation is in millimetres
 _SIDES = ("right", "left")
 
@@ -67,7 +66,7 @@ class Image(NamedTuple):
     width: int
     height: int
     subject: str = ""
-    hand_type: HandType = ""  # "" where no annotation tells, or none that is valid
+    hand_type: str = ""  # "" where no annotation tells, or none that is valid
     annotation: str = ""  # human, machine, or "" where no list tells
 
 
@@ -198,9 +197,9 @@ def _images(
     return images, sequences, ids
 
 
-def _annotations(content: list[Any], dropped: Counter[str]) -> dict[int, tuple[HandType, int]]:
+def _annotations(content: list[Any], dropped: Counter[str]) -> dict[int, tuple[str, int]]:
     """Hand type and id of each image's annotation, by the image's id."""
-    told: dict[int, tuple[HandType, int]] = {}
+    told: dict[int, tuple[str, int]] = {}
     for item in content:
         try:
             image, number, kind = int(item["image_id"]), int(item["id"]), item.get("hand_type", "")
@@ -208,7 +207,8 @@ def _annotations(content: list[Any], dropped: Counter[str]) -> dict[int, tuple[H
         except (AttributeError, KeyError, OverflowError, TypeError, ValueError):
             dropped["annotation: malformed"] += 1
             continue
-        told[image] = next((known for known in HAND_TYPES if valid and kind == known), ""), number
+        known = next((name for name in HAND_TYPES if valid and kind == name), "")
+        told[image] = known, number
     return told
 
 

@@ -9,7 +9,7 @@ cut off along the joints: see freihand.beyond_wrist.
 import json
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -55,12 +55,11 @@ class FreihandImages:
     every: int = 1  # take each n-th sample, with all its versions
     versions: tuple[str, ...] = VERSIONS
     skip_bad: bool = False  # missing and damaged files
-    crop: Crop = Crop()
+    crop: Crop = field(default_factory=Crop)
 
     def __post_init__(self) -> None:
-        if not self.versions or (unknown := [v for v in self.versions if v not in VERSIONS]):
-            named = ", ".join(unknown) if self.versions else "none"
-            raise ConfigError(f"versions: {named}, expected some of {', '.join(VERSIONS)}.")
+        if not self.versions or not {*self.versions} <= {*VERSIONS}:
+            raise ConfigError(f"versions: {', '.join(self.versions)}: expected some of {', '.join(VERSIONS)}.")
 
 
 class _Candidate(NamedTuple):
@@ -86,15 +85,18 @@ def build_freihand_bank(
     skip_bad), or nothing is left.
     """
     samples = read_freihand(images.root, fits=hand is not None)
+    taken = samples[:: images.every]
     candidates = [
         _Candidate(
-            s, version, image_path(images.root, s.number, version, len(samples)), mask_path(images.root, s.number)
+            sample,
+            version,
+            image_path(images.root, sample.number, version, len(samples)),
+            mask_path(images.root, sample.number),
         )
-        for s in samples[:: images.every]
+        for sample in taken
         for version in images.versions
     ]
     left_out = LeftOut()
-    taken = samples[:: images.every]
     provenance = {
         "source": "FreiHAND", "every": images.every, "versions": images.versions, "factor": images.crop.factor,
         "samples": {split: sum(s.split == split for s in taken) for split in SPLITS}, "cut_by_fits": hand is not None,

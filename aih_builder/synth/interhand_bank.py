@@ -11,7 +11,7 @@ import json
 import logging
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -47,7 +47,7 @@ class InterhandImages:
     disjoint: bool = True  # a subject's images come from one split alone
     skip_bad: bool = False  # missing and damaged files
     lists: Path | None = None  # folder of aid_human_annot_{split}.txt, where they do not lie beside the annotations
-    crop: Crop = Crop()
+    crop: Crop = field(default_factory=Crop)
 
 
 class Candidate(NamedTuple):
@@ -154,8 +154,8 @@ def _disjoint(candidates: list[Candidate], dropped: Counter[str]) -> list[Candid
     """A subject belongs to the last split, of train, val, test, that shows it; its images of other splits go."""
     home: dict[str, Split] = {}
     for candidate in candidates:
-        known = home.setdefault(candidate.subject, candidate.split)
-        home[candidate.subject] = max(known, candidate.split, key=SPLITS.index)
+        if SPLITS.index(candidate.split) >= SPLITS.index(home.get(candidate.subject, "train")):
+            home[candidate.subject] = candidate.split
     kept = [candidate for candidate in candidates if home[candidate.subject] == candidate.split]
     for candidate in candidates:
         if (split := home[candidate.subject]) != candidate.split:
