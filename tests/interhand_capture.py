@@ -4,6 +4,7 @@ World coordinates are computed here with plain numpy, apart from the package's r
 """
 
 import json
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +14,13 @@ import numpy as np
 from aih_builder.hands.arrays import open_hand
 from aih_builder.hands.backends import hand_pair
 from aih_builder.imaging import encode_jpeg
-from aih_builder.sources.pose_library import shipped_library
+from aih_builder.sources.pose_library import PoseLibrary, shipped_library
 
 HANDS = hand_pair(open_hand(), "native")
 # Thumb tip to base, index, middle, ring, little finger, then the wrist: rows of our keypoints.
 IH_ROWS = [4, 3, 2, 1, 8, 7, 6, 5, 12, 11, 10, 9, 16, 15, 14, 13, 20, 19, 18, 17, 0]
 WIDTH, HEIGHT = 334, 512
+PEOPLES = (100, 101, 102)  # frames that people annotated
 GOOD_CAMERAS = ("400262", "400263", "410001")  # the last is grey
 
 
@@ -48,9 +50,14 @@ def cameras() -> dict[str, Any]:
     }
 
 
+@cache
+def _library() -> PoseLibrary:
+    return shipped_library()
+
+
 def fits(row: int) -> dict[str, Any]:
     """Fits of both hands from a shipped pose, its middle near (0, 0, 1) m."""
-    library = shipped_library()
+    library = _library()
     shift = np.array([0.0, 0.0, 1.0])
     return {
         side: {
@@ -68,11 +75,8 @@ def posed(fit: dict[str, Any], side: int) -> Any:
 
 def joints_mm(both: dict[str, Any]) -> list[list[float]]:
     """42 world joints in InterHand2.6M's order."""
-    return [
-        (1000.0 * posed(both[side], i).joints_m[row]).tolist()
-        for i, side in enumerate(("right", "left"))
-        for row in IH_ROWS
-    ]
+    hands = [posed(both[side], i).joints_m for i, side in enumerate(("right", "left"))]
+    return [(1000.0 * hand_m[row]).tolist() for hand_m in hands for row in IH_ROWS]
 
 
 def frames() -> tuple[dict[str, Any], dict[str, Any]]:
@@ -161,7 +165,7 @@ def outlines(item: Any, cameras: Any, mano: Any) -> list[tuple[int, np.ndarray, 
 
 def painted(item: Any, cameras: Any, mano: Any) -> np.ndarray:
     height, width = item["height"], item["width"]
-    rng = np.random.default_rng([item["id"], 1])
+    rng = np.random.default_rng([item["id"], item["capture"], 1])
     coarse = rng.integers(20, 110, (height // 32 + 2, width // 32 + 2, 3)).astype(np.uint8)
     image = cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC)
     for side, vertices, joints in outlines(item, cameras, mano):
@@ -228,5 +232,5 @@ def _write(
     }
     for name, content in parts.items():
         (folder / f"InterHand2.6M_{split}_{name}.json").write_text(json.dumps(content))
-    people = [a["id"] for a, i in zip(annotations, images, strict=True) if i["frame_idx"] == 100]
+    people = [a["id"] for a, i in zip(annotations, images, strict=True) if i["frame_idx"] in PEOPLES]
     (folder / f"aid_human_annot_{split}.txt").write_text("".join(f"{k}\n" for k in people))

@@ -12,6 +12,7 @@ from typer.core import TyperGroup
 
 from aih_builder import __version__
 from aih_builder.cli import (
+    background_sets,
     banks,
     checkup,
     datasets,
@@ -82,6 +83,7 @@ photo_banks.register(banks.app)
 app.add_typer(hands.app, name="hand")
 app.add_typer(banks.app, name="bank")
 app.add_typer(poses.app, name="poses")
+app.add_typer(background_sets.app, name="backgrounds")
 
 
 def _show_version(wanted: bool) -> None:

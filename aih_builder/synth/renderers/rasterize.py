@@ -142,5 +142,17 @@ def _samples(
     near, triangle = np.empty((side, side), np.float32), np.empty((side, side), np.int32)
     grid_xy, inverse_z = project_to_grid(points_m, K_px, per_pixel)
     rasterize(grid_xy, inverse_z, faces, near, triangle)
-    cells = size_px, per_pixel, size_px, per_pixel
-    return (triangle >= 0).reshape(cells).sum(axis=(1, 3)), near.reshape(cells).max(axis=(1, 3))
+    return _resolve(near, size_px, per_pixel)
+
+
+@compiled
+def _resolve(near, size, per_pixel):
+    covered, front = np.zeros((size, size), np.int64), np.zeros((size, size), np.float32)
+    for y in range(size):
+        for x in range(size):
+            for v in range(y * per_pixel, (y + 1) * per_pixel):
+                for u in range(x * per_pixel, (x + 1) * per_pixel):
+                    if near[v, u] > 0.0:
+                        covered[y, x] += 1
+                        front[y, x] = max(front[y, x], near[v, u])
+    return covered, front
