@@ -111,7 +111,7 @@ def decode_photo(data: bytes, path: Path, reduce: int = 1) -> ImageU8:
     Grey is repeated, alpha is dropped, palettes and CMYK are looked up, EXIF's orientation is applied, of 16 bits the
     upper 8 are kept. reduce is 1, 2, 4 or 8: both sides are divided by it, which is faster for JPEG. Raises AssetError.
     """
-    _refuse_huge(_stated_size_hw(data), path)  # before the decoder takes memory for it
+    refuse_huge(data, path)
     try:
         bgr = cv2.imdecode(np.frombuffer(data, np.uint8), _REDUCED[reduce]) if data else None
     except cv2.error as error:
@@ -120,6 +120,11 @@ def decode_photo(data: bytes, path: Path, reduce: int = 1) -> ImageU8:
         raise AssetError(f"{path}: not an image that OpenCV can decode. Remove it or convert it to PNG or JPEG.")
     _refuse_huge((bgr.shape[0], bgr.shape[1]), path)
     return np.ascontiguousarray(bgr[..., ::-1], dtype=np.uint8)
+
+
+def refuse_huge(data: bytes, path: Path) -> None:
+    """Raise AssetError for a PNG or JPEG that states more pixels than any picture here has, before it is decoded."""
+    _refuse_huge(_stated_size_hw(data), path)
 
 
 def _stated_size_hw(data: bytes) -> tuple[int, int]:

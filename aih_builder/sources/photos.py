@@ -22,7 +22,7 @@ import numpy as np
 
 from aih_builder.errors import AssetError, ConfigError, SampleError, ShardError
 from aih_builder.identity import SPLITS, Split
-from aih_builder.imaging import IMAGE_SUFFIXES, ImageU8, box_of, decode_photo, decode_png, feathered
+from aih_builder.imaging import IMAGE_SUFFIXES, ImageU8, box_of, decode_photo, decode_png, feathered, refuse_huge
 from aih_builder.sample import SIDES
 from aih_builder.sources.bank import BankEntry, BankHead, picture_side_px, storage_for, write_bank
 from aih_builder.sources.licences import MAX_BYTES
@@ -141,8 +141,10 @@ class PhotoFolder(NamedTuple):
 
     def _mask(self, name: Path, image: ImageU8) -> ImageU8:
         path = (self.folder / "masks" / name).with_suffix(".png")
+        data = _read(path)
+        refuse_huge(data, path)
         try:
-            mask = decode_png(_read(path))
+            mask = decode_png(data)
         except ShardError as error:
             raise AssetError(f"{path}: {error} Expected a PNG of one channel.") from error
         if mask.ndim == 3 and (mask == mask[..., :1]).all():

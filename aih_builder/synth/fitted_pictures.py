@@ -9,7 +9,7 @@ from aih_builder.geometry import FloatArray, project
 from aih_builder.hands.arrays import HandArrays
 from aih_builder.hands.backends import hand_pair
 from aih_builder.hands.model import HandModel, PosedHand
-from aih_builder.hands.surface import build_surface
+from aih_builder.hands.surface import boundary_loop, build_surface
 from aih_builder.imaging import ImageU8, feathered
 from aih_builder.sample import Mask
 from aih_builder.sources.bank import picture_side_px
@@ -17,10 +17,12 @@ from aih_builder.sources.picture_crop import MOST_ENLARGED, SMALLEST_BOX_PX, cro
 from aih_builder.synth.joints import depth_in_flesh_m, visible_joints
 from aih_builder.synth.renderers.base import AMODAL_ALPHA
 from aih_builder.synth.renderers.rasterize import coverage
+from aih_builder.synth.views import along_forearm
 
 LEAST_CORE_PX = 256  # of a coarser picture, a warped mask is too far from the mesh (IoU below 0.98)
 _BLACK = 12  # mean level of a hand in a picture that shows nothing
 _NEAREST_M = 0.08
+_FOREARM_COSINE = np.cos(np.deg2rad(40.0))  # as camera.forearm_clearance_deg is by default
 
 
 class Crop(NamedTuple):
@@ -60,6 +62,7 @@ class Cutter:
         self.hands = hand_pair(hand, "native")
         self.crop = crop
         self._surfaces = build_surface(self.hands[0].arrays), build_surface(self.hands[1].arrays)
+        self._rims = [boundary_loop(model.arrays.faces) for model in self.hands]
         self._in_flesh_m = [
             depth_in_flesh_m(model, surface) for model, surface in zip(self.hands, self._surfaces, strict=True)
         ]
@@ -74,6 +77,8 @@ class Cutter:
         positions_m = surface.pose(posed.vertices_m).positions_m
         if not np.isfinite(positions_m).all() or positions_m[:, 2].min() < _NEAREST_M:
             return "a fit behind the camera, or at its lens"
+        if along_forearm(posed.vertices_m, self._rims[fit.side]) > _FOREARM_COSINE:
+            return "a view along the forearm, which may hide the hand"
         outline_px = project(positions_m, K_px)
         low, high = outline_px.min(axis=0), outline_px.max(axis=0)
         if (low < 0).any() or (high > np.array(rgb.shape[1::-1]) - 1).any():
