@@ -29,7 +29,7 @@ _WRIST, _KNUCKLE = 0, 9  # keypoints
 # Keypoints that a bone leads to, and where it comes from.
 _TIPS = np.arange(1, 21)
 _ROOTS = np.array([0 if joint % 4 == 1 else joint - 1 for joint in _TIPS])
-_HAND_BEYOND_WRIST = 0.15  # of the way from the wrist to the knuckle: so far the hand goes on towards the arm
+_HAND_BEYOND_WRIST = 0.4  # of the way from the wrist to the knuckle: so far a mesh such as MANO goes on towards the arm
 
 
 class FreihandSample(NamedTuple):

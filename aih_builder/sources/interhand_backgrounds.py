@@ -128,11 +128,15 @@ def _cells(cam_joints_m: FloatArray, K_px: FloatArray, image: Image) -> Iterator
 
 def _largest_square(taken: np.ndarray) -> tuple[int, int, int] | None:
     """Top, left and side in pixels of the largest square of free cells, of those the first; None where it is small."""
-    side = np.zeros(np.array(taken.shape) + 1, int)  # of the largest square that ends at a cell
-    for row, column in np.argwhere(~taken):
-        side[row + 1, column + 1] = 1 + min(side[row, column], side[row, column + 1], side[row + 1, column])
-    row, column = np.unravel_index(int(side.argmax()), side.shape)
-    cells = int(side[row, column])
-    if cells * _CELL_PX < LEAST_PX:
+    best, place = 0, (0, 0)
+    above = [0] * (taken.shape[1] + 1)  # side of the largest square that ends at each cell of the row above
+    for row, line in enumerate(taken.tolist()):
+        here = [0]
+        for column, full in enumerate(line):
+            here.append(0 if full else 1 + min(above[column], above[column + 1], here[column]))
+            if here[-1] > best:
+                best, place = here[-1], (row + 1, column + 1)
+        above = here
+    if best * _CELL_PX < LEAST_PX:
         return None
-    return int(row - cells) * _CELL_PX, int(column - cells) * _CELL_PX, cells * _CELL_PX
+    return (place[0] - best) * _CELL_PX, (place[1] - best) * _CELL_PX, best * _CELL_PX

@@ -164,7 +164,7 @@ class PhotoFolder(NamedTuple):
             return {}
         try:
             return parsed(json.loads(_read(path)))
-        except (ValueError, TypeError, RecursionError) as error:
+        except (OverflowError, RecursionError, TypeError, ValueError) as error:
             raise AssetError(f"{path}: {error}.") from error
 
     def _place(self, name: Path, entry_id: str, told: str | None) -> tuple[int, Split, str]:
