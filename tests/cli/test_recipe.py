@@ -51,8 +51,8 @@ def test_the_recipe_scaled_down_by_one_key_makes_a_valid_dataset(work: Path) -> 
         assert 0.05 <= sample.occlusion_rate[sample.target_hand] <= 0.8 + 1e-6
         assert sample.licence == "CC-BY-NC-4.0"
         assert sample.pose_valid.all()
+        assert sample.annotation in ("human", "machine")
         if sample.engine == "sync":
-            assert sample.annotation in ("human", "machine")
             pair = [source_of[name] for name in sample.pose_id.split("+")]
             assert {(entry.split, entry.annotation) for entry in pair} == {(sample.split, sample.annotation)}
             assert sample.target_valid.tolist() == [side == sample.target_hand for side in (0, 1)]
