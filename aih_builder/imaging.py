@@ -19,6 +19,7 @@ JPEG_QUALITY = 95
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")  # of the user's pictures
 _PNG = b"\x89PNG\r\n\x1a\n"
 _MAX_PIXELS = 100_000_000
+_GREY_WITHIN = 3  # levels
 _MAX_GRID_PX = 8192  # side of the finer grid on which a shrinking image is sampled
 _REDUCED = {
     1: cv2.IMREAD_COLOR,
@@ -113,7 +114,7 @@ def decode_photo(data: bytes, path: Path, reduce: int = 1) -> ImageU8:
     Grey is repeated, alpha is dropped, palettes and CMYK are looked up, EXIF's orientation is applied, of 16 bits the
     upper 8 are kept. reduce is 1, 2, 4 or 8: both sides are divided by it, which is faster for JPEG. Raises AssetError.
     """
-    _refuse_huge(stated_size_hw(data), path)  # before the decoder takes memory for it
+    refuse_huge(data, path)  # before the decoder takes memory for it
     try:
         bgr = cv2.imdecode(np.frombuffer(data, np.uint8), _REDUCED[reduce]) if data else None
     except cv2.error as error:
@@ -122,6 +123,11 @@ def decode_photo(data: bytes, path: Path, reduce: int = 1) -> ImageU8:
         raise AssetError(f"{path}: not an image that OpenCV can decode. Remove it or convert it to PNG or JPEG.")
     _refuse_huge((bgr.shape[0], bgr.shape[1]), path)
     return np.ascontiguousarray(bgr[..., ::-1], dtype=np.uint8)
+
+
+def refuse_huge(data: bytes, path: Path) -> None:
+    """Raise AssetError for a PNG or JPEG that states more pixels than any picture here has, before it is decoded."""
+    _refuse_huge(stated_size_hw(data), path)
 
 
 def stated_size_hw(data: bytes | memoryview) -> tuple[int, int]:
@@ -228,6 +234,12 @@ def channel_sums(image_rgb: ImageU8) -> tuple[int, int, int]:
     """Sums of R, of G and of B over an image (H, W, 3), exact."""
     r, g, b, _ = cv2.sumElems(image_rgb)
     return int(r), int(g), int(b)
+
+
+def is_grey(image_rgb: ImageU8) -> bool:
+    """Whether the three channels of an image (H, W, 3) are equal, but for what a JPEG does to them."""
+    r, g, b = cv2.split(image_rgb)
+    return bool(max(cv2.norm(r, g, cv2.NORM_INF), cv2.norm(g, b, cv2.NORM_INF)) <= _GREY_WITHIN)
 
 
 def spread(image: ImageU8) -> float:

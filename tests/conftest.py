@@ -86,6 +86,16 @@ def aih_tree(aih_dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
 
 
 @pytest.fixture(scope="session")
+def singles_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A capture of single hands in InterHand2.6M's layout with images; tests that write work on a copy."""
+    from tests.interhand_capture import paint_images, write_singles
+
+    root = write_singles(tmp_path_factory.mktemp("InterHand 2.6M größer"))
+    paint_images(root)
+    return root
+
+
+@pytest.fixture(scope="session")
 def samples(small_dataset: Path) -> "list[Sample]":
     """Its samples."""
     from aih_builder import open_dataset

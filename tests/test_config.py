@@ -8,7 +8,7 @@ import yaml
 from aih_builder.config import Manifest, dump_manifest, load_manifest, manifest_schema, parse_manifest
 from aih_builder.errors import ConfigError
 from aih_builder.paths import manifests
-from tests.builders import small_content, small_manifest
+from tests.builders import small_both_content, small_content, small_manifest
 
 LEAST = {"schema": 1, "name": "x", "seed": 0, "streams": {"render": {"count": {"train": 1}}}}
 
@@ -92,6 +92,9 @@ REFUSED = {
     "a view that falls": (at("camera.view", VIEW | {"azimuth_deg": [30, -30]}), "lowest 30.0 exceeds highest -30.0"),
     "a view from over the zenith": (at("camera.view", VIEW | {"elevation_deg": [0, 91]}), "elevation_deg.1"),
     "half a view": (at("camera.view", {"azimuth_deg": [0, 30]}), "key 'camera.view.elevation_deg' is missing"),
+    "no scale": (at("scale", 0), "key 'scale': .* greater than 0"),
+    "a scale beyond all indices": (at("scale", 1e8), "key 'scale': "),
+    "a licence too long to record": (at("pools.backgrounds.licence", "x" * 33), "key 'pools.backgrounds.licence'"),
     "no bank": (at("pools.bank", {"build": None}), "name build or path"),
 }
 
@@ -117,6 +120,19 @@ def test_a_view_counts_from_a_body_which_only_poses_of_the_library_have(source: 
         parse(content)
     content["camera"]["view"] = None
     assert parse(content).camera.view is None
+
+
+def test_scale_multiplies_the_counts_and_is_then_one() -> None:
+    content = small_both_content(scale=0.0001)
+    content["streams"]["render"]["count"] = {"train": 26_000, "val": 4, "test": 0}
+    manifest = parse(content)
+    assert manifest.scale == 1
+    assert manifest.streams.counts()["render"].model_dump() == {"train": 3, "val": 1, "test": 0}
+    assert parse(manifest.to_json()) == manifest
+    assert parse(content | {"scale": 3}).streams.counts()["render"].train == 78_000
+    content["streams"]["render"]["count"]["train"] = 2**28 - 1
+    with pytest.raises(ConfigError, match=r"^it\.yaml: scale 2 makes 536870910 samples of a stream"):
+        parse(content | {"scale": 2})
 
 
 def test_every_mistake_is_named_at_once() -> None:

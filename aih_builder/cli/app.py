@@ -12,6 +12,7 @@ from typer.core import TyperGroup
 
 from aih_builder import __version__
 from aih_builder.cli import (
+    background_sets,
     banks,
     checkup,
     datasets,
@@ -19,6 +20,7 @@ from aih_builder.cli import (
     exporting,
     flagging,
     hands,
+    photo_banks,
     planning,
     poses,
     prediction,
@@ -78,11 +80,13 @@ training.register(app)
 prediction.register(app)
 viewing.register(app)
 checkup.register(app)
+photo_banks.register(banks.app)
 app.add_typer(hands.app, name="hand")
 app.add_typer(banks.app, name="bank")
 app.add_typer(poses.app, name="poses")
 app.add_typer(exporting.export_app, name="export")
 app.add_typer(exporting.import_app, name="import")
+app.add_typer(background_sets.app, name="backgrounds")
 
 
 def _show_version(wanted: bool) -> None:

@@ -51,8 +51,7 @@ def build(
         raise ConfigError("bank build: give a MANIFEST or --images DIR, one of them.")
     if side is not None and side not in SIDES:
         raise ConfigError(f"--side {side}: expected right or left.")
-    if out.exists() and not (out.is_file() and _is_bank(out)):
-        raise ConfigError(f"{out}: is there and is no bank. It was left untouched. Choose another name.")
+    require_bank_name(out)
     options = {"--licence": licence, "--size": size, "--factor": factor, "--side": side}
     given = [name for name, value in options.items() if value is not None]
     left_out: Counter[str] = Counter()
@@ -64,7 +63,7 @@ def build(
         chosen_side = None if side is None else SIDES.index(side)
         photos = PhotoFolder(images, 256 if size is None else size, 2.0 if factor is None else factor, chosen_side)
         _, left_out = build_photo_bank(out, photos, "user" if licence is None else licence)
-    say(_described(out) | {"left_out": dict(left_out)}, as_json)
+    say(describe(out) | {"left_out": dict(left_out)}, as_json)
 
 
 @app.command()
@@ -73,7 +72,13 @@ def info(path: Annotated[Path, typer.Argument(metavar="FILE", help="A bank.")], 
     if not path.is_file():
         raise ConfigError(f"{path}: is not a file. Name a bank that `aih bank build` made.")
     Bank(path).check()
-    say(_described(path), as_json)
+    say(describe(path), as_json)
+
+
+def require_bank_name(out: Path) -> None:
+    """A bank may take the place of a bank, and of nothing else. Raises ConfigError."""
+    if out.exists() and not (out.is_file() and _is_bank(out)):
+        raise ConfigError(f"{out}: is there and is no bank. It was left untouched. Choose another name.")
 
 
 def _is_bank(path: Path) -> bool:
@@ -84,7 +89,8 @@ def _is_bank(path: Path) -> bool:
     return True
 
 
-def _described(path: Path) -> dict[str, Any]:
+def describe(path: Path) -> dict[str, Any]:
+    """What a bank's file tells, for an answer."""
     bank = Bank(path)
     counts = {f"{split}_{name}": len(bank.pool(split, i)) for split in SPLITS for i, name in enumerate(SIDES)}
     return {

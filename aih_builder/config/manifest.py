@@ -7,9 +7,10 @@ import yaml
 from pydantic import Field, model_validator
 
 from aih_builder.config.reading import read_mapping, validated
-from aih_builder.config.scenes import Camera, Hands, LightRanges, Model, Pools
+from aih_builder.config.scenes import Camera, Counts, Hands, LightRanges, Model, Pools
 from aih_builder.config.streams import Streams
-from aih_builder.identity import SPLITS, EngineName
+from aih_builder.errors import ConfigError
+from aih_builder.identity import MAX_PER_STREAM, SPLITS, EngineName
 
 # AIH-Render draws no forearm, so it cannot give that mask.
 FieldName = Literal["depth", "normal", "background_rgb"]
@@ -24,6 +25,7 @@ class Manifest(Model):
     seed: Annotated[int, Field(strict=True, ge=0, lt=2**32)]
     image_size_px: Annotated[int, Field(strict=True, ge=32, le=2048)] = 256
     shard_samples: Annotated[int, Field(strict=True, ge=1, le=100_000)] = 1000
+    scale: Annotated[float, Field(gt=0, le=1000)] = 1.0  # multiplies the streams' counts; read, it is 1 again
     renderer: Literal["auto", "numba", "pyrender"] = "auto"
     lossless: bool = False
     fields: tuple[FieldName, ...] = ()
@@ -71,7 +73,7 @@ def load_manifest(path: Path) -> Manifest:
 
 def parse_manifest(content: dict[str, Any], *, where: str, folder: Path) -> Manifest:
     """Check a manifest's content. `where` names it in errors; `folder` is where relative paths start."""
-    manifest = validated(Manifest, content, where)
+    manifest = _scaled(validated(Manifest, content, where), where)
     folder = folder.resolve()  # the manifest is written again elsewhere, beside the shards
     textures, backgrounds, bank = manifest.pools.textures, manifest.pools.backgrounds, manifest.pools.bank
     poses = manifest.pools.poses
@@ -87,6 +89,20 @@ def parse_manifest(content: dict[str, Any], *, where: str, folder: Path) -> Mani
     if isinstance(hands.model, Path):
         hands = hands.model_copy(update={"model": folder / hands.model})
     return manifest.model_copy(update={"pools": pools, "hands": hands})
+
+
+def _scaled(manifest: Manifest, where: str) -> Manifest:
+    """The manifest at scale 1: counts that are not 0 are multiplied and rounded, to at least 1. Raises ConfigError."""
+    if manifest.scale == 1.0:
+        return manifest
+    scaled: dict[str, Any] = {}
+    for engine, counts in manifest.streams.counts().items():
+        numbers = {split: max(1, round(n * manifest.scale)) for split in SPLITS if (n := counts.of(split))}
+        if (most := max(numbers.values(), default=0)) >= MAX_PER_STREAM:
+            raise ConfigError(f"{where}: scale {manifest.scale:g} makes {most} samples of a stream, too many.")
+        stream = getattr(manifest.streams, engine)
+        scaled[engine] = stream.model_copy(update={"count": Counts(**numbers)})
+    return manifest.model_copy(update={"scale": 1.0, "streams": manifest.streams.model_copy(update=scaled)})
 
 
 def dump_manifest(manifest: Manifest) -> str:

@@ -79,10 +79,14 @@ class Textures(Model):
 
 
 class Backgrounds(Model):
-    """Procedural kinds and folders of images; each sample draws one of all these, folders weighing as one kind each."""
+    """Procedural kinds and folders of images; each sample draws one of all these, folders weighing as one kind each.
+
+    A folder's subfolders train, val and test tell the split of what is in them.
+    """
 
     procedural: tuple[Literal["studio", "indoor", "noise"], ...] = ("studio", "indoor", "noise")
     folders: tuple[Path, ...] = ()
+    licence: Annotated[str, Field(min_length=1, max_length=32, pattern=r"^[ -~]+$")] = "user"  # of the folders' images
 
     @model_validator(mode="after")
     def _not_empty(self) -> "Backgrounds":

@@ -85,6 +85,7 @@ class SyncStream(Model):
     affine: Affine = Affine()
     colour_gain: tuple[Gain, Gain] = (0.8, 1.2)
     same_tone: Fraction = 0.5
+    same_annotation: bool = False  # both hands annotated by people, or both by machine, as AIH's subsets H and M
     border: Literal["reflect", "black"] = "reflect"
 
     @model_validator(mode="after")

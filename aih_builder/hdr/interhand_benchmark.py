@@ -18,16 +18,14 @@ from aih_builder.geometry import FloatArray
 from aih_builder.hdr.benchmarks import HAND_TYPES, BenchmarkImage, HandType, tight_box_px
 from aih_builder.hdr.metrics import REFERENCE, ROOT, PoseScore
 from aih_builder.identity import Split
-from aih_builder.sources.interhand import (
+from aih_builder.sources.interhand import Image, image_entry, is_usable
+from aih_builder.sources.interhand_parts import (
     IH_KEYPOINTS,
     Camera,
-    Image,
     cameras_of,
     check_millimetres,
     check_skeleton,
     human_ids,
-    image_entry,
-    is_usable,
     joints_of,
     read_parts,
 )

@@ -183,14 +183,14 @@ def make_plan(manifest: Manifest, folder: Path) -> Plan:
     if manifest.total() == 0:
         raise ConfigError("streams: every count is 0; ask for at least one sample.")
     chosen, cache = manifest.pools, folder / "cache"
-    backgrounds = BackgroundPool(chosen.backgrounds.procedural, chosen.backgrounds.folders)
+    backgrounds = BackgroundPool(chosen.backgrounds.procedural, chosen.backgrounds.folders, chosen.backgrounds.licence)
     brought = hand_of(manifest)
     hand = brought.arrays
     textures = TEXTURE_SOURCES[chosen.textures.source](chosen.textures, manifest.seed, hand)
     poses = read_poses(manifest, hand)
     require_pools(manifest, hand, textures, backgrounds, poses)
     textures.check()
-    check_bank(manifest, hand)
+    check_bank(manifest, hand, backgrounds)
     remove_stale(folder)
     write_whole(folder / "manifest.yaml", dump_manifest(manifest).encode())
     fill_cache(cache, hand, textures)

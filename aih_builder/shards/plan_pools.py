@@ -10,6 +10,7 @@ from aih_builder.errors import AssetError, ConfigError
 from aih_builder.hands.arrays import HandArrays, open_hand, save_hand_arrays
 from aih_builder.hands.bringing import Brought, bring_hand
 from aih_builder.identity import SPLITS, Split
+from aih_builder.sample import SPECS
 from aih_builder.shards.plan_poses import fill_poses, read_poses, require_recordable
 from aih_builder.sources.backgrounds import BackgroundPool
 from aih_builder.sources.bank import Bank
@@ -116,7 +117,7 @@ def require_buildable(
     return licence
 
 
-def check_bank(manifest: Manifest, hand: HandArrays) -> None:
+def check_bank(manifest: Manifest, hand: HandArrays, backgrounds: BackgroundPool) -> None:
     """Read the bank file that a manifest names, if it names one. Raises ConfigError or AssetError."""
     path = manifest.pools.bank.path
     if path is None or manifest.streams.sync is None:
@@ -136,13 +137,21 @@ def check_bank(manifest: Manifest, hand: HandArrays) -> None:
             f"{manifest.image_size_px}; expected a factor of {_LEAST_ZOOM} to {_MOST_ZOOM}. Build one of another size."
         )
     require_bank(manifest, bank)
+    for behind in ("", *(backgrounds.licences() if manifest.streams.sync.modes.canvas else ())):
+        licence = strictest(bank.head.licence, *filter(None, (behind,)))
+        if len(licence.encode()) > SPECS["licence"].max_bytes:
+            raise ConfigError(
+                f"pools.bank.path: {path} and a background have the licence '{licence}', too long for a sample "
+                f"(expected at most {SPECS['licence'].max_bytes} bytes). Use sources with fewer licences."
+            )
     log.info("checking %d pictures of %s", len(bank), path)
     bank.check()
 
 
 def require_bank(manifest: Manifest, bank: Bank) -> None:
     """A bank must hold both hands in every split that asks for AIH-Sync samples. Raises ConfigError."""
-    bank.require(_sync_splits(manifest))
+    sync = manifest.streams.sync
+    bank.require(_sync_splits(manifest), same_annotation=sync is not None and sync.same_annotation)
 
 
 def fill_cache(cache: Path, hand: HandArrays, textures: TextureSource) -> None:
@@ -154,7 +163,7 @@ def fill_cache(cache: Path, hand: HandArrays, textures: TextureSource) -> None:
 def build_bank(manifest: Manifest, path: Path) -> int:
     """Render the bank of a manifest into a file of its own; returns the number of pictures."""
     chosen = manifest.pools
-    backgrounds = BackgroundPool(chosen.backgrounds.procedural, chosen.backgrounds.folders)
+    backgrounds = BackgroundPool(chosen.backgrounds.procedural, chosen.backgrounds.folders, chosen.backgrounds.licence)
     hand = hand_of(manifest).arrays
     textures = TEXTURE_SOURCES[chosen.textures.source](chosen.textures, manifest.seed, hand)
     poses = read_poses(manifest, hand)

@@ -22,6 +22,7 @@ __all__ = ["BACKGROUND_KINDS", "Background", "BackgroundPool", "draw_background"
 log = logging.getLogger(__name__)
 
 _LOG_EVERY_S = 10.0
+_KNOWN: dict[str, Split] = {split: split for split in SPLITS}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -39,6 +40,7 @@ class _Image(NamedTuple):
     path: str
     sha256: str
     short_px: int  # the shorter side
+    split: str  # that of its folder; "": by its content
 
     @property
     def source_id(self) -> str:
@@ -48,8 +50,9 @@ class _Image(NamedTuple):
 class BackgroundPool:
     """Procedural kinds and folders of images. A draw picks one of these sources, all equally likely, then an item.
 
-    An image belongs to the split that its content falls into, so the same picture under two names never lies in two
-    splits. Procedural backgrounds are new for each sample and serve every split.
+    An image below a folder train, val or test belongs to that split, another to the one that its content falls into; so
+    the same picture under two names never lies in two splits. Procedural backgrounds are new for each sample and serve
+    every split.
     """
 
     def __init__(self, kinds: Sequence[str], folders: Sequence[Path], licence: str = "user") -> None:
@@ -74,7 +77,7 @@ class BackgroundPool:
         for images in folders:
             shares: dict[Split, list[_Image]] = {split: [] for split in SPLITS}
             for image in images:
-                shares[split_of(image.source_id)].append(image)
+                shares[_KNOWN.get(image.split) or split_of(image.source_id)].append(image)
             for split in SPLITS:
                 if shares[split]:
                     self._images[split].append(shares[split])
@@ -121,7 +124,7 @@ class BackgroundPool:
 
     def digests(self) -> dict[str, Any]:
         """What the pool's content is, wherever its files lie: for the identity of a dataset."""
-        hashes = [[image.sha256 for image in images] for images in self._folders]
+        hashes = [[f"{image.split}:{image.sha256}".removeprefix(":") for image in images] for images in self._folders]
         return {"kinds": list(self._kinds), "images": hashes, "licence": self._licence}
 
     def to_json(self) -> dict[str, Any]:
@@ -136,7 +139,7 @@ class BackgroundPool:
         try:
             kinds, licence = tuple(content["kinds"]), str(content["licence"])
             folders = tuple(
-                tuple(_Image(str(path), str(sha256), int(short)) for path, sha256, short in images)
+                tuple(_Image(str(path), str(sha256), int(short), str(split)) for path, sha256, short, split in images)
                 for images in content["folders"]
             )
         except (KeyError, TypeError, ValueError) as error:
@@ -162,8 +165,12 @@ def _scan(folder: Path) -> tuple[_Image, ...]:
     logged = time.monotonic()
     for count, path in enumerate(paths):
         try:
-            image = _inspect(path)
-            images.setdefault(image.sha256, image)
+            image = _inspect(path, folder)
+            first = images.setdefault(image.sha256, image)
+            if first.split != image.split:
+                raise ConfigError(
+                    f"backgrounds: {first.path} and {path} are one picture in two splits. Remove one of them."
+                )
         except AssetError as error:
             refused.append(str(error))
         if time.monotonic() - logged > _LOG_EVERY_S:
@@ -187,10 +194,14 @@ def _image_paths(folder: Path) -> list[Path]:
     )
 
 
-def _inspect(path: Path) -> _Image:
+def _inspect(path: Path, root: Path) -> _Image:
     data = _read(path)
     height, width = decode_photo(data, path).shape[:2]
-    return _Image(str(path), hashlib.sha256(data).hexdigest(), min(height, width))
+    folders = {part.lower() for part in path.relative_to(root.resolve()).parts[:-1]}
+    named = [split for split in SPLITS if split in folders]
+    if len(named) > 1:
+        raise ConfigError(f"backgrounds: {path} lies in folders of two splits. Expected one of them.")
+    return _Image(str(path), hashlib.sha256(data).hexdigest(), min(height, width), named[0] if named else "")
 
 
 def _read(path: Path) -> bytes:

@@ -18,6 +18,7 @@ import zlib
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
+from itertools import product
 from pathlib import Path
 from typing import Annotated, Any, BinaryIO, Literal
 
@@ -212,23 +213,25 @@ class Bank:
             self.sides = self._arrays["side"].tolist()
             self.splits = [value.decode() for value in self._arrays["split"]]
             self.tones = self._arrays["skin_tone"].tolist()
+            self.annotations = [value.decode() for value in self._arrays["annotation"]]
         except DAMAGE as error:
             raise AssetError(f"{path}: not a readable bank ({error}). {_REMEDY}") from error
         self._kept: dict[int, BankEntry] = {}
-        self._pools: dict[tuple[str, int, int], list[int]] = {}
-        for i, (split, side, tone) in enumerate(zip(self.splits, self.sides, self.tones, strict=True)):
-            for of_tone in {0, tone}:
-                self._pools.setdefault((split, side, of_tone), []).append(i)
+        self._pools: dict[tuple[str, int, int, str | None], list[int]] = {}
+        rows = zip(self.splits, self.sides, self.tones, self.annotations, strict=True)
+        for i, (split, side, tone, annotation) in enumerate(rows):
+            for of_tone, by in product({0, tone}, (None, annotation)):
+                self._pools.setdefault((split, side, of_tone, by), []).append(i)
 
     def __len__(self) -> int:
         return len(self.sides)
 
-    def pool(self, split: Split, side: int, tone: int = 0) -> list[int]:
-        """Entries of a split and side; tone 1-10 keeps those of one skin tone."""
-        return self._pools.get((split, side, tone), [])
+    def pool(self, split: Split, side: int, tone: int = 0, annotation: str | None = None) -> list[int]:
+        """Entries of a split and side; tone 1-10 keeps those of one skin tone, annotation those annotated so."""
+        return self._pools.get((split, side, tone, annotation), [])
 
-    def require(self, splits: Iterable[Split]) -> None:
-        """Check that each of these splits has both hands. Raises ConfigError."""
+    def require(self, splits: Iterable[Split], *, same_annotation: bool = False) -> None:
+        """Check that each of these splits has both hands, with same_annotation annotated alike. Raises ConfigError."""
         for split in splits:
             for side, name in enumerate(SIDES):
                 if not self.pool(split, side):
@@ -237,6 +240,14 @@ class Bank:
                         f"pools.bank: no {name} hand in split '{split}' (entries: {held}). "
                         "Build a larger bank, or set that split's count to 0."
                     )
+            kinds = sorted({*self.annotations})
+            if same_annotation and not any(
+                self.pool(split, 0, 0, kind) and self.pool(split, 1, 0, kind) for kind in kinds
+            ):
+                raise ConfigError(
+                    f"pools.bank: split '{split}' has no right and left hand that are annotated alike, as "
+                    "streams.sync.same_annotation asks. Build a larger bank, or set it to false."
+                )
 
     def entry(self, i: int) -> BankEntry:
         """Entry i, not to be written to. Raises AssetError where it is damaged.

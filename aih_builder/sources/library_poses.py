@@ -99,6 +99,7 @@ class LibraryPoses(PoseSource):
             contact_fraction=figures.contact_fraction if both else 0.0,
             interaction_valid=both,
             licence=library.licence,
+            annotation="" if library.annotation is None else str(library.annotation[row]),
         )
 
     def _jitter(

@@ -22,17 +22,16 @@ import numpy as np
 
 from aih_builder.errors import AssetError, ConfigError, SampleError, ShardError
 from aih_builder.identity import SPLITS, Split
-from aih_builder.imaging import IMAGE_SUFFIXES, ImageU8, box_of, decode_photo, decode_png, feathered, padded, resize
-from aih_builder.sample import SIDES, Array
+from aih_builder.imaging import IMAGE_SUFFIXES, ImageU8, box_of, decode_photo, decode_png, feathered, refuse_huge
+from aih_builder.sample import SIDES
 from aih_builder.sources.bank import BankEntry, BankHead, picture_side_px, storage_for, write_bank
 from aih_builder.sources.licences import MAX_BYTES
 from aih_builder.sources.photo_joints import joint_fields, parsed
+from aih_builder.sources.picture_crop import MOST_ENLARGED, SMALLEST_BOX_PX, beyond, cropped
 from aih_builder.sources.pools import split_of
 
 log = logging.getLogger(__name__)
 
-_SMALLEST_BOX_PX = 32  # of a hand's longer side
-_MOST_ENLARGED = 2.0  # beyond, a picture shows its pixels, and its mask's steps
 _HAND = 128  # coverage from which on a pixel belongs to the hand
 
 
@@ -119,17 +118,17 @@ class PhotoFolder(NamedTuple):
         mask = self._mask(name, image)
         top, bottom, left, right = box_of((mask >= _HAND).view(np.uint8))
         longer = max(bottom - top, right - left)
-        if longer < _SMALLEST_BOX_PX:
-            return f"a hand of less than {_SMALLEST_BOX_PX} px"
+        if longer < SMALLEST_BOX_PX:
+            return f"a hand of less than {SMALLEST_BOX_PX} px"
         if top == 0 or left == 0 or bottom == mask.shape[0] or right == mask.shape[1]:
             return "a hand cut by the picture's border"
         scale = self.core_px / (self.factor * longer)
-        if scale > _MOST_ENLARGED:
-            return f"a hand that would be enlarged more than {_MOST_ENLARGED:g} times"
+        if scale > MOST_ENLARGED:
+            return f"a hand that would be enlarged more than {MOST_ENLARGED:g} times"
         centre = np.array([left + right - 1, top + bottom - 1]) / 2
-        rgb, to_px = _crop(image, scale, centre, self.size_px)
-        alpha, _ = _crop(mask, scale, centre, self.size_px)
-        alpha = np.where(_outside(mask.shape, to_px, self.size_px), np.uint8(0), alpha)
+        rgb, to_px = cropped(image, scale, centre, self.size_px)
+        alpha, _ = cropped(mask, scale, centre, self.size_px)
+        alpha = np.where(beyond(mask.shape, to_px, self.size_px), np.uint8(0), alpha)
         known = self._known(name)
         side, split, source = self._place(name, entry_id, known.get("side"))
         return BankEntry(
@@ -142,8 +141,10 @@ class PhotoFolder(NamedTuple):
 
     def _mask(self, name: Path, image: ImageU8) -> ImageU8:
         path = (self.folder / "masks" / name).with_suffix(".png")
+        data = _read(path)
+        refuse_huge(data, path)
         try:
-            mask = decode_png(_read(path))
+            mask = decode_png(data)
         except ShardError as error:
             raise AssetError(f"{path}: {error} Expected a PNG of one channel.") from error
         if mask.ndim == 3 and (mask == mask[..., :1]).all():
@@ -163,7 +164,7 @@ class PhotoFolder(NamedTuple):
             return {}
         try:
             return parsed(json.loads(_read(path)))
-        except (ValueError, TypeError, RecursionError) as error:
+        except (OverflowError, RecursionError, TypeError, ValueError) as error:
             raise AssetError(f"{path}: {error}.") from error
 
     def _place(self, name: Path, entry_id: str, told: str | None) -> tuple[int, Split, str]:
@@ -196,34 +197,3 @@ def _read(path: Path) -> bytes:
         return path.read_bytes()
     except OSError as error:
         raise AssetError(f"{path}: cannot be read ({error.strerror}). Each image needs its mask.") from error
-
-
-def _crop(image: ImageU8, scale: float, centre_px: Array, size_px: int) -> tuple[ImageU8, Array]:
-    """A square of a resized image around a point, and the affine (2, 3) from the image's pixels to it.
-
-    Beyond the image its border pixels are repeated.
-    """
-    # What the square can show, and a little more: a photograph may be far larger.
-    reach = size_px / scale / 2 + 2
-    low = np.maximum(np.floor(centre_px - reach), 0).astype(int)
-    high = np.minimum(np.ceil(centre_px + reach) + 1, image.shape[1::-1]).astype(int)
-    part = image[low[1] : high[1], low[0] : high[0]]
-    height, width = (max(1, round(side * scale)) for side in part.shape[:2])
-    small = resize(part, (height, width)) if (height, width) != part.shape[:2] else part
-    zoom = np.array([width / part.shape[1], height / part.shape[0]])
-    middle = (centre_px - low + 0.5) * zoom - 0.5
-    left, top = np.floor(middle - (size_px - 1) / 2 + 0.5).astype(int).tolist()
-    before, after = (max(0, -top), max(0, -left)), (max(0, top + size_px - height), max(0, left + size_px - width))
-    larger = padded(small, before[0], after[0], before[1], after[1])
-    square = larger[top + before[0] :, left + before[1] :][:size_px, :size_px]
-    offset = 0.5 * zoom - 0.5 - low * zoom - [left, top]
-    to_px = np.array([[zoom[0], 0.0, offset[0]], [0.0, zoom[1], offset[1]]])
-    return np.ascontiguousarray(square), to_px
-
-
-def _outside(shape_hw: tuple[int, ...], to_px: Array, size_px: int) -> Array:
-    """Which pixels of a crop (size, size) lie beyond the image."""
-    pixels = np.arange(size_px)
-    y, x = ((pixels - to_px[i, 2]) / to_px[i, i] for i in (1, 0))
-    beyond_y, beyond_x = ((p < -0.5) | (p > side - 0.5) for p, side in zip((y, x), shape_hw, strict=True))
-    return np.logical_or.outer(beyond_y, beyond_x)

@@ -79,6 +79,7 @@ class _Rows:
         pose_rad: FloatArray,
         betas: FloatArray,
         trans_m: FloatArray,
+        annotation: str = "",
     ) -> None:
         """One entry: present (2,), pose (2, 48), betas (2, 10), trans (2, 3); a missing hand's rows are ignored."""
         if self._as_published and present[LEFT]:
@@ -91,7 +92,7 @@ class _Rows:
         ]
         figures = self._measure.measure(present, *stored)
         row = {"ids": shortened(name, _ID_BYTES), "family": shortened(family, _ID_BYTES), "split": split}
-        row |= {"cluster": cluster, "present": present, **figures._asdict()}
+        row |= {"cluster": cluster, "present": present, "annotation": annotation, **figures._asdict()}
         self.rows.append(row | dict(zip(("pose_rad", "betas", "trans_m"), stored, strict=True)))
 
     def library(self, where: Path, hand: str, licence: str, provenance: dict[str, Any]) -> PoseLibrary:
@@ -103,7 +104,9 @@ class _Rows:
         if twice := [name for name, count in names.items() if count > 1]:
             raise AssetError(f"{where}: two entries have the id '{twice[0]}'. Ids must differ.")
         columns = {name: [row[name] for row in self.rows] for name in self.rows[0]}
-        texts = ("ids", "family", "split", "cluster")
+        if not any(columns["annotation"]):
+            del columns["annotation"]
+        texts = ("ids", "family", "split", "cluster", "annotation")
         arrays = {
             name: np.array(column, "U" if name in texts else (bool if name == "present" else np.float32))
             for name, column in columns.items()
@@ -167,6 +170,7 @@ def import_interhand(root: Path, hands: tuple[HandModel, HandModel], fits: Forei
             rows.add(
                 f"{split}-{frame.capture}-{frame.frame}", frame.sequence or "interhand", split,
                 f"{split}-{frame.capture}-{frame.sequence}", present, pose_rad, betas, trans_m,
+                frame.annotation,
             )  # fmt: skip
     if dropped:
         log.info("%s: left out %s", root, ", ".join(f"{why} {n}" for why, n in sorted(dropped.items())))

@@ -46,6 +46,7 @@ _COLUMNS: dict[str, tuple[str, tuple[int, ...]]] = {
     "contact_fraction": ("float32", ()),
     "self_penetration_mm": ("float32", (2,)),
 }
+_OPTIONAL = {"annotation": ("U", ())}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -70,6 +71,7 @@ class PoseLibrary:
     penetration_mm: np.ndarray  # (N,) float32
     contact_fraction: np.ndarray  # (N,) float32
     self_penetration_mm: np.ndarray  # (N, 2) float32
+    annotation: np.ndarray | None = None  # (N,) text: human, machine or ""; None where no source tells
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -149,15 +151,20 @@ def read_npz(path: Path) -> dict[str, np.ndarray]:
 
 
 def _columns_of(library: PoseLibrary) -> dict[str, np.ndarray]:
-    return {field.name: getattr(library, field.name) for field in fields(library) if field.name in _COLUMNS}
+    known = _COLUMNS | _OPTIONAL
+    columns = {field.name: getattr(library, field.name) for field in fields(library) if field.name in known}
+    return {name: column for name, column in columns.items() if column is not None}
 
 
 def _check(path: Path, arrays: dict[str, np.ndarray]) -> None:
-    if arrays.keys() != _COLUMNS.keys():
-        odd = ", ".join(sorted(arrays.keys() ^ _COLUMNS.keys()))
+    given = arrays.keys() - _OPTIONAL.keys()
+    if given != _COLUMNS.keys():
+        odd = ", ".join(sorted(given ^ _COLUMNS.keys()))
         raise AssetError(f"{path}: lacks or has unexpected columns: {odd}. Expected {', '.join(_COLUMNS)}.")
     count = arrays["ids"].shape[0] if arrays["ids"].ndim == 1 else 0
-    for name, (kind, shape) in _COLUMNS.items():
+    for name, (kind, shape) in (_COLUMNS | _OPTIONAL).items():
+        if name not in arrays:
+            continue
         column = arrays[name]
         fits = column.dtype.kind == "U" if kind == "U" else column.dtype == np.dtype(kind)
         if not fits or column.shape != (count, *shape):
@@ -174,3 +181,5 @@ def _check(path: Path, arrays: dict[str, np.ndarray]) -> None:
         raise AssetError(f"{path}: an entry has no hand.")
     if unknown := set(arrays["split"]) - {"", *SPLITS}:
         raise AssetError(f"{path}: unknown split '{sorted(unknown)[0]}'. Expected train, val, test or none.")
+    if unknown := set(arrays.get("annotation", ())) - {"", "human", "machine"}:
+        raise AssetError(f"{path}: unknown annotation '{sorted(unknown)[0]}'. Expected human, machine or none.")

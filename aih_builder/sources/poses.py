@@ -43,6 +43,7 @@ class PosePair:
     contact_fraction: float
     interaction_valid: bool
     licence: str = PUBLIC_DOMAIN
+    annotation: str = ""  # human, machine, or "" where no source tells
 
 
 class PoseSource(ABC):

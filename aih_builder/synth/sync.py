@@ -107,12 +107,15 @@ class SyncEngine(Engine):
         return Design(mode, int(rng.integers(2)))
 
     def _draw_pair(self, rng: np.random.Generator, split: Split, target: int) -> tuple[BankEntry, BankEntry]:
-        """A right and a left hand; at times both of one skin tone."""
+        """A right and a left hand; at times both of one skin tone, where it is asked for of one annotation."""
         pool = self._bank.pool(split, target)
         first = pool[int(rng.integers(len(pool)))]
-        alike = self._bank.pool(split, 1 - target, self._bank.tones[first])
+        by = self._bank.annotations[first] if self._stream.same_annotation else None
+        alike = self._bank.pool(split, 1 - target, self._bank.tones[first], by)
         if rng.random() >= self._stream.same_tone or not alike:
-            alike = self._bank.pool(split, 1 - target)
+            alike = self._bank.pool(split, 1 - target, 0, by)
+        if not alike:
+            raise Rejected("no other hand of the same annotation")
         second = alike[int(rng.integers(len(alike)))]
         pair = (first, second) if target == 0 else (second, first)
         return self._bank.entry(pair[0]), self._bank.entry(pair[1])

@@ -1,5 +1,6 @@
 import json
 import pickle
+import shutil
 from pathlib import Path
 
 import cv2
@@ -250,3 +251,33 @@ def test_an_image_that_changes_or_vanishes_after_planning_is_an_asset_error(tmp_
 def test_a_damaged_record_is_a_config_error(content: dict) -> None:
     with pytest.raises(ConfigError, match="record of backgrounds is damaged"):
         BackgroundPool.from_json(content)
+
+
+def test_a_folder_named_as_a_split_holds_that_splits_images(tmp_path: Path) -> None:
+    rng = np.random.default_rng(5)
+    for split in ("Train", "test"):
+        (tmp_path / split / "room").mkdir(parents=True)
+        for n in range(6):
+            picture = rng.integers(0, 255, (40, 40, 3)).astype(np.uint8)
+            (tmp_path / split / "room" / f"{n}.png").write_bytes(encode_png(picture))
+    pool = BackgroundPool([], [tmp_path])
+    pool.require(["train", "test"])
+    with pytest.raises(ConfigError, match="falls into split 'val'"):
+        pool.require(["val"])
+    again = BackgroundPool.from_json(pool.to_json())
+    assert again.digests() == pool.digests()
+    shutil.copy(tmp_path / "Train/room/0.png", tmp_path / "test/same.png")
+    with pytest.raises(ConfigError, match="are one picture in two splits"):
+        BackgroundPool([], [tmp_path])
+    (tmp_path / "test/same.png").unlink()
+    shutil.copytree(tmp_path / "Train", tmp_path / "test/train")
+    with pytest.raises(ConfigError, match="lies in folders of two splits"):
+        BackgroundPool([], [tmp_path])
+
+
+def test_a_split_told_by_a_folder_is_part_of_what_the_pool_is(tmp_path: Path) -> None:
+    picture = encode_png(np.random.default_rng(6).integers(0, 255, (40, 40, 3)).astype(np.uint8))
+    for folder in ("a", "b/val"):
+        (tmp_path / folder).mkdir(parents=True)
+        (tmp_path / folder / "it.png").write_bytes(picture)
+    assert BackgroundPool([], [tmp_path / "a"]).digests() != BackgroundPool([], [tmp_path / "b"]).digests()

@@ -6,7 +6,8 @@ import pytest
 
 from aih_builder.errors import AssetError
 from aih_builder.imaging import encode_jpeg
-from aih_builder.sources.interhand import Camera, Fit, Frame, camera_view, fit_error_mm, read_capture
+from aih_builder.sources.interhand import Fit, Frame, camera_view, fit_error_mm, read_capture
+from aih_builder.sources.interhand_parts import Camera
 from tests.interhand_capture import GOOD_CAMERAS, HANDS, cameras, frames, posed, write_capture
 
 

@@ -14,12 +14,12 @@ from aih_builder.imaging import shrunk
 from aih_builder.sample import hdr_masks
 from aih_builder.shards.plan import Plan, make_plan
 from aih_builder.shards.tasks import engine_for
-from aih_builder.sources.bank import Bank, BankEntry
+from aih_builder.sources.bank import Bank, BankEntry, write_bank
 from aih_builder.synth.assets import load_assets, load_hands
 from aih_builder.synth.engine import Engine, Tally
 from aih_builder.synth.renderers.rasterize import silhouette
 from aih_builder.synth.sync import SyncEngine, draw_affines, move_hand
-from tests.bank_pictures import CORE, disc_bank, entry
+from tests.bank_pictures import CORE, disc_bank, entry, head
 from tests.builders import small_both_content, small_both_manifest, small_manifest
 
 MANY = 60
@@ -232,6 +232,39 @@ def test_a_second_hand_of_the_same_tone_is_sought_as_often_as_asked(tmp_path: Pa
         plan = make_plan(small_both_manifest(**content), tmp_path / f"dataset-{share}")
         made = [engine_for(plan, "sync").make(index_of(SampleName("sync", "train", k)), Tally()) for k in range(8)]
         assert np.mean([s.skin_tone[0] == s.skin_tone[1] for s in made]) == share
+
+
+def test_both_hands_are_of_one_annotation_where_that_is_asked(tmp_path: Path) -> None:
+    """The bank's right hands are by people twice as often as its left ones, some of which nobody is named for."""
+    path = tmp_path / "b.h5"
+    kinds = [("human", "human", "machine"), ("human", "machine", "")]
+    entries = (entry(n, annotation=kinds[n % 2][n // 2 % 3]) for n in range(36))
+    write_bank(path, head(), entries, "raw")
+    content = small_both_content(image_size_px=CORE)
+    content["pools"]["bank"] = {"path": str(path)}
+    content["streams"]["sync"] |= {
+        "count": {"train": 40}, "modes": {"photo": 0, "canvas": 1}, "occlusion": {"range": [0, 1]},
+        "same_annotation": True,
+    }  # fmt: skip
+    del content["streams"]["render"]
+    engine = engine_for(make_plan(small_both_manifest(**content), tmp_path / "dataset"), "sync")
+    tally = Tally()
+    found = [engine.make(index_of(SampleName("sync", "train", k)), tally).annotation for k in range(40)]
+    assert {*found} == {"human", "machine"}
+    assert tally.rejections["no other hand of the same annotation"] > 0
+    write_bank(path, head(), (entry(n, annotation=("human", "machine")[n % 2]) for n in range(6)), "raw")
+    with pytest.raises(ConfigError, match="no right and left hand that are annotated alike"):
+        make_plan(small_both_manifest(**content), tmp_path / "other")
+
+
+def test_a_licence_too_long_for_a_sample_is_said_at_planning(tmp_path: Path) -> None:
+    path = tmp_path / "b.h5"
+    write_bank(path, head(licence="CC-BY-NC-4.0 AND LicenseRef-MANO AND LicenseRef-X"), map(entry, range(6)), "raw")
+    content = small_both_content(image_size_px=CORE)
+    content["pools"]["bank"] = {"path": str(path)}
+    content["streams"]["sync"]["count"] = {"train": 1}
+    with pytest.raises(ConfigError, match=r"pools.bank.path: .*too long for a sample \(expected at most 48 bytes\)"):
+        make_plan(small_both_manifest(**content), tmp_path / "dataset")
 
 
 def test_a_hopeless_request_ends_with_what_was_refused_and_why(plan: Plan) -> None:
