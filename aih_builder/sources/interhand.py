@@ -34,6 +34,7 @@ from aih_builder.sources.interhand_parts import (
 HAND_TYPES = ("right", "left", "interacting")
 FARTHEST_M = 20.0  # of a hand from the world's origin: beyond, a translation is in millimetres
 _SIDES = ("right", "left")
+_SIDES_PX = range(1, 8193)  # of an image
 
 
 class Fit(NamedTuple):
@@ -154,6 +155,8 @@ def image_entry(item: Any, dropped: Counter[str]) -> tuple[int, Image] | None:
             str(item["file_name"]), str(int(item["capture"])), str(item["camera"]), str(int(item["frame_idx"])),
             int(item["width"]), int(item["height"]), str(item.get("subject", "")),
         )  # fmt: skip
+        if image.width not in _SIDES_PX or image.height not in _SIDES_PX:
+            raise ValueError("no size of an image")
         return int(item["id"]), image
     except (AttributeError, KeyError, OverflowError, TypeError, ValueError):
         dropped["image: malformed"] += 1
