@@ -34,6 +34,7 @@ from aih_builder.sources.interhand_parts import (
 HAND_TYPES = ("right", "left", "interacting")
 FARTHEST_M = 20.0  # of a hand from the world's origin: beyond, a translation is in millimetres
 _SIDES = ("right", "left")
+_SIDES_PX = range(1, 8193)  # of an image
 
 
 class Fit(NamedTuple):
@@ -152,12 +153,19 @@ def image_entry(item: Any, dropped: Counter[str]) -> tuple[int, Image] | None:
     try:
         image = Image(
             str(item["file_name"]), str(int(item["capture"])), str(item["camera"]), str(int(item["frame_idx"])),
-            int(item["width"]), int(item["height"]), str(item.get("subject", "")),
+            _side_px(item["width"]), _side_px(item["height"]), str(item.get("subject", "")),
         )  # fmt: skip
         return int(item["id"]), image
     except (AttributeError, KeyError, OverflowError, TypeError, ValueError):
         dropped["image: malformed"] += 1
         return None
+
+
+def _side_px(stated: Any) -> int:
+    side = int(stated)
+    if side not in _SIDES_PX:
+        raise ValueError(f"{side} px are no side of an image")
+    return side
 
 
 def is_usable(image: Image, cameras: dict[tuple[str, str], Camera], dropped: Counter[str]) -> bool:

@@ -122,8 +122,10 @@ def _cells(cam_joints_m: FloatArray, K_px: FloatArray, image: Image) -> Iterator
             points_m = points_m[points_m[:, 2] > 0.1]
             flat = project(points_m, K_px)
             clear_px = clear_m * max(K_px[0, 0], K_px[1, 1]) / points_m[:, 2] + _CELL_PX
-            away = (x[..., None] - flat[:, 0]) ** 2 + (y[..., None] - flat[:, 1]) ** 2
-            yield (away < clear_px**2).any(axis=2)
+            taken = np.zeros((rows, columns), bool)
+            for (u, v), limit_px in zip(flat, clear_px, strict=True):
+                taken |= (x - u) ** 2 + (y - v) ** 2 < limit_px**2
+            yield taken
 
 
 def _largest_square(taken: np.ndarray) -> tuple[int, int, int] | None:

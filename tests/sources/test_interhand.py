@@ -214,3 +214,13 @@ def test_entries_of_another_kind_are_counted_or_named(tmp_path: Path) -> None:
     path.write_text(json.dumps({"1": [1, 2]}))
     with pytest.raises(AssetError, match="MANO_NeuralAnnot of capture 1 is no mapping"):
         read_capture(root, "test")
+
+
+@pytest.mark.parametrize("width", [-334, 0, 10**400, 334_000])
+def test_an_image_of_an_impossible_size_is_malformed(tmp_path: Path, width: int) -> None:
+    root = write_capture(tmp_path)
+    path = annotation(root, "train", "data")
+    content = json.loads(path.read_text())
+    content["images"][0]["width"] = width
+    path.write_text(json.dumps(content))
+    assert read_capture(root, "train").dropped["image: malformed"] == 1
