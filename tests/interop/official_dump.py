@@ -30,7 +30,8 @@ def main(checkout: str, tree: str, phase: str, colour: str, out: str) -> None:
         data.final_aug_transform = lambda **arrays: arrays
         data.synthesize_setter.get_color_scale = lambda: np.ones(3)
     items = [data[i] for i in range(len(data))]
-    np.savez(out, **{f"part{k}": np.stack([np.asarray(item[k]) for item in items]) for k in range(8)})
+    parts = {f"part{k}": np.stack([np.asarray(item[k]) for item in items]) for k in range(8)}
+    np.savez(out, allow_pickle=False, **parts)
 
 
 if __name__ == "__main__":

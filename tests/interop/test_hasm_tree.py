@@ -29,7 +29,7 @@ def test_every_sample_lies_where_its_split_and_annotation_say_with_its_four_mask
     assert not made.left_out
     absent = 0
     for sample in dataset:
-        annotation = annotation_of(sample.annotation, sample.split, sample.index, 0.4)
+        annotation = annotation_of(sample.annotation, name_of(sample.index).split, sample.index, 0.4)
         folder = made.folder / f"{annotation}_annot" / sample.split
         name = f"{sample.engine}-{name_of(sample.index).number}"
         bgr = cv2.imread(str(folder / "images" / f"{name}.jpg"), cv2.IMREAD_COLOR)

@@ -23,8 +23,8 @@ moves = st.builds(Move, st.tuples(shifts, shifts), st.floats(0.1, 10), st.floats
 @st.composite
 def cfgs(draw: st.DrawFn) -> Cfg:
     target = draw(st.integers(0, 1))
-    places = (draw(st.integers(0, COUNTS[side] - 1)) for side in (target, 1 - target))
-    return Cfg(target, *places, draw(moves), draw(moves), draw(st.floats(0, 1)))
+    below, above = (draw(st.integers(0, COUNTS[side] - 1)) for side in (target, 1 - target))
+    return Cfg(target, below, above, draw(moves), draw(moves), draw(st.floats(0, 1)))
 
 
 def record(**changes: Any) -> dict[str, Any]:

@@ -69,7 +69,7 @@ def test_masks_are_ours_exactly_and_partition_every_image(aih_tree: Path, by_ind
         found = (1 - item.not_M_D, 1 - item.not_M_R, item.M_rv, item.M_bv)
         for mask, ours in zip(found, hdr_masks(sample, sample.target_hand), strict=True):
             assert (mask[0] == upright(ours, item)).all()
-        assert (sum(found) == 1).all()
+        assert (np.sum(found, axis=0) == 1).all()
 
 
 def test_pictures_are_ours_but_for_jpeg_and_the_soft_edge(aih_tree: Path, by_index: dict[int, Sample]) -> None:

@@ -171,6 +171,11 @@ def shortened(path: Path) -> None:
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
 
 
+def rewrite(path: Path, change: Callable[[np.ndarray], np.ndarray]) -> None:
+    array = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+    cv2.imwrite(str(path), change(np.asarray(array)))
+
+
 def png(width: int, height: int, depth: int, colour: int, rows: bytes) -> bytes:
     """A PNG file, put together by hand."""
     head = struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, 0)
@@ -205,11 +210,11 @@ FAULTS: list[tuple[str, Callable[[Path], object], str]] = [
     ),
     (f"{SYN}/images/l_images", a_loop, "cannot be read .Too many levels of symbolic links"),
     (f"{SYN}/labels/in_r_images/r_amodal", shortened, "its end is missing"),
-    (f"{SYN}/labels/in_r_images/r_amodal", lambda p: cv2.imwrite(str(p), 255 * cv2.imread(str(p), -1)), "0, 255, exp"),
-    (f"{SYN}/labels/in_r_images/r_amodal", lambda p: cv2.imwrite(str(p), 0 * cv2.imread(str(p), -1)), "an empty mask"),
+    (f"{SYN}/labels/in_r_images/r_amodal", lambda p: rewrite(p, lambda a: 255 * a), "0, 255, exp"),
+    (f"{SYN}/labels/in_r_images/r_amodal", lambda p: rewrite(p, lambda a: 0 * a), "an empty mask"),
     (
         f"{SYN}/labels/in_r_images/r_amodal",
-        lambda p: cv2.imwrite(str(p), cv2.imread(str(p))),
+        lambda p: rewrite(p, lambda a: np.dstack([a, a, a])),
         "8 bits of colour type 2",
     ),
     (f"{SYN}/labels/in_l_images/l_amodal", lambda p: p.write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(50)), "0 x 0 pixels"),
