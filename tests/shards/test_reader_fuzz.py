@@ -226,7 +226,7 @@ def odd_table(name: str, kind: str, shape: tuple[int, ...]) -> Callable[[h5py.Fi
     return edit
 
 
-@pytest.mark.parametrize("count", [pytest.param(60, id="some"), pytest.param(2000, id="many", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("count", [pytest.param(60, id="some"), pytest.param(800, id="many", marks=pytest.mark.slow)])
 def test_tables_of_any_type_and_shape(real: bytes, count: int, tmp_path: Path) -> None:
     name = st.sampled_from(["blob", "offsets", *PLAIN_FIELDS])
     kind = st.sampled_from(["u1", "<i8", ">i8", "f4", "S8", "c16", "text", "chunked", "elsewhere"])
