@@ -78,10 +78,11 @@ ensure_venv() {
     printf 'Making %s with %s\n' "$venv" "$("$python" --version)"
     rm -f "$venv/.stamp"
     "$python" -m venv --clear "$venv" || die "$python cannot make a virtual environment in $venv."
-    # The build backend comes from the pins too, hence no build isolation; wheels only, so no compiler is needed.
+    # The build backends come from the pins too, hence no build isolation; wheels only, so no compiler is needed. One
+    # package of plain Python, which mlcroissant needs, has none.
     local pip=("$venv/bin/python" -m pip install --quiet --disable-pip-version-check --no-input
-        --only-binary :all: --constraint "$ROOT/tools/constraints.txt")
-    "${pip[@]}" hatchling && "${pip[@]}" --no-build-isolation --editable "$ROOT$extras" ||
+        --only-binary :all: --no-binary jsonpath-rw --constraint "$ROOT/tools/constraints.txt")
+    "${pip[@]}" hatchling setuptools && "${pip[@]}" --no-build-isolation --editable "$ROOT$extras" ||
         die "pip could not install the dependencies (its message is above). Is a package index within reach?"
     printf '%s\n' "$stamp" >"$venv/.stamp"
 }
