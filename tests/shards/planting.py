@@ -8,6 +8,7 @@ from typing import Any
 
 from aih_builder.identity import SPLITS, Split
 from aih_builder.sample import Sample
+from aih_builder.shards.format import COLUMNS_FILE
 from aih_builder.shards.listing import write_listing
 from aih_builder.shards.plan import Plan, Shard, load_plan
 from aih_builder.shards.reader import ShardReader
@@ -56,8 +57,9 @@ def contents(folder: Path) -> dict[str, tuple[int, bytes]]:
 
 
 def digests(folder: Path) -> dict[str, str]:
-    """sha256 of every shard."""
+    """sha256 of every shard, and of the bank."""
     return {
         str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
-        for path in sorted(folder.glob("*/*/*.h5"))
+        for path in sorted(folder.rglob("*.h5"))
+        if path.name != COLUMNS_FILE
     }

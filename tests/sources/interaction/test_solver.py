@@ -1,7 +1,6 @@
 """The solver and its parts. Blocks are solved for real: some 10 s each."""
 
 import json
-from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +9,7 @@ import trimesh
 
 from aih_builder.errors import AssetError, ConfigError, GenerationError
 from aih_builder.hands.anatomy import pose_from_angles
-from aih_builder.hands.arrays import open_hand
+from aih_builder.hands.arrays import ARRAYS, open_hand
 from aih_builder.hands.backends import hand_pair
 from aih_builder.hands.conventions import FINGERS
 from aih_builder.sources.contact import close, measure_contact
@@ -217,7 +216,7 @@ def test_another_hand_with_another_order_of_vertices_is_solved_on_its_own(tmp_pa
     given = HANDS[0].arrays
     order = np.random.default_rng(2).permutation(len(given.v_template))
     place = np.argsort(order)
-    content = {field.name: getattr(given, field.name) for field in fields(given) if field.name != "side"}
+    content = {name: getattr(given, name) for name in ARRAYS}
     content |= {name: 0.9 * content[name][order] for name in ("v_template", "shapedirs", "posedirs")}
     content |= {"weights": given.weights[order], "J_regressor": given.J_regressor[:, order]}
     content |= {"faces": place[given.faces], "tip_vertices": place[given.tip_vertices]}
