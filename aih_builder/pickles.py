@@ -99,7 +99,7 @@ class _Array(np.ndarray):
         super().__setstate__(checked)
 
 
-def _encode(text: str, encoding: str) -> bytes:
+def latin1_bytes(text: str, encoding: str) -> bytes:
     """How protocol 2 spells bytes; any other codec is refused."""
     if encoding != "latin1":
         raise pickle.UnpicklingError(f"codec {encoding!r}")
@@ -143,7 +143,7 @@ _ALLOWED: dict[tuple[str, str], Maker] = {
     ("numpy._core.multiarray", "scalar"): _number,
     ("numpy.core.numeric", "_frombuffer"): _array_of_bytes,
     ("numpy._core.numeric", "_frombuffer"): _array_of_bytes,
-    ("_codecs", "encode"): _encode,
+    ("_codecs", "encode"): latin1_bytes,
     ("__builtin__", "bytes"): _no_bytes,
     ("builtins", "bytes"): _no_bytes,
 }

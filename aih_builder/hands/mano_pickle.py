@@ -25,7 +25,7 @@ from aih_builder.hands.stored_arrays import (
     Transposition,
     Unevaluated,
 )
-from aih_builder.pickles import told, unpickled
+from aih_builder.pickles import latin1_bytes, told, unpickled
 
 _MOST_OPCODES = 100_000  # MANO's files have some hundreds
 # The hash of a tuple of tuples of tuples overflows Python's stack, and nothing stops it: none can lie deeper than this.
@@ -46,13 +46,6 @@ class _Maker:
 
     def __setstate__(self, state: object) -> None:
         raise pickle.UnpicklingError("a function that is given a state")
-
-
-def _encode(text: str, encoding: str) -> bytes:
-    """How protocol 2 spells bytes; any other codec is refused."""
-    if encoding != "latin1":
-        raise pickle.UnpicklingError(f"codec {encoding!r}")
-    return text.encode("latin1")
 
 
 def _new_object(cls: type, _base: type, _state: object) -> Record:
@@ -89,7 +82,7 @@ _ALLOWED: dict[tuple[str, str], Any] = {
     ("numpy._core.multiarray", "scalar"): _SCALAR,
     ("numpy.core.numeric", "_frombuffer"): _FROM_BUFFER,
     ("numpy._core.numeric", "_frombuffer"): _FROM_BUFFER,
-    ("_codecs", "encode"): _Maker(_encode),
+    ("_codecs", "encode"): _Maker(latin1_bytes),
     ("copy_reg", "_reconstructor"): _OBJECT_OF_CLASS,
     ("copyreg", "_reconstructor"): _OBJECT_OF_CLASS,
     ("__builtin__", "object"): Record,
