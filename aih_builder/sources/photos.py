@@ -22,17 +22,15 @@ import numpy as np
 
 from aih_builder.errors import AssetError, ConfigError, SampleError, ShardError
 from aih_builder.identity import SPLITS, Split
-from aih_builder.imaging import IMAGE_SUFFIXES, ImageU8, box_of, decode_photo, decode_png, feathered, refuse_huge
+from aih_builder.imaging import IMAGE_SUFFIXES, ImageU8, decode_photo, decode_png, refuse_huge
 from aih_builder.sample import SIDES
 from aih_builder.sources.bank import BankEntry, BankHead, picture_side_px, storage_for, write_bank
 from aih_builder.sources.licences import MAX_BYTES
 from aih_builder.sources.photo_joints import joint_fields, parsed
-from aih_builder.sources.picture_crop import MOST_ENLARGED, SMALLEST_BOX_PX, beyond, cropped
+from aih_builder.sources.picture_crop import HAND_COVERAGE, cut_out
 from aih_builder.sources.pools import split_of
 
 log = logging.getLogger(__name__)
-
-_HAND = 128  # coverage from which on a pixel belongs to the hand
 
 
 def build_photo_bank(path: Path, photos: "PhotoFolder", licence: str) -> tuple[int, Counter[str]]:
@@ -116,23 +114,14 @@ class PhotoFolder(NamedTuple):
         """The entry of a picture, or why it cannot serve."""
         image = decode_photo(data, self.folder / "images" / name)
         mask = self._mask(name, image)
-        top, bottom, left, right = box_of((mask >= _HAND).view(np.uint8))
-        longer = max(bottom - top, right - left)
-        if longer < SMALLEST_BOX_PX:
-            return f"a hand of less than {SMALLEST_BOX_PX} px"
-        if top == 0 or left == 0 or bottom == mask.shape[0] or right == mask.shape[1]:
-            return "a hand cut by the picture's border"
-        scale = self.core_px / (self.factor * longer)
-        if scale > MOST_ENLARGED:
-            return f"a hand that would be enlarged more than {MOST_ENLARGED:g} times"
-        centre = np.array([left + right - 1, top + bottom - 1]) / 2
-        rgb, to_px = cropped(image, scale, centre, self.size_px)
-        alpha, _ = cropped(mask, scale, centre, self.size_px)
-        alpha = np.where(beyond(mask.shape, to_px, self.size_px), np.uint8(0), alpha)
+        made = cut_out(image, mask, self.core_px, self.factor, self.size_px)
+        if isinstance(made, str):
+            return made
+        rgba, to_px = made
         known = self._known(name)
         side, split, source = self._place(name, entry_id, known.get("side"))
         return BankEntry(
-            rgba=np.dstack([rgb, feathered(alpha)]), entry_id=entry_id, side=side, split=split, source=source,
+            rgba=rgba, entry_id=entry_id, side=side, split=split, source=source,
             annotation=known.get("annotation", ""), skin_tone=known.get("skin_tone", 0), pose_family="photo",
             mano_pose_rad=np.zeros(48, np.float32), mano_betas=np.zeros(10, np.float32),
             mano_trans_m=np.zeros(3, np.float32), pose_valid=False,
@@ -154,7 +143,7 @@ class PhotoFolder(NamedTuple):
             wanted = f"expected one channel, uint8 {image.shape[:2]}, as its image.{turned}"
             raise AssetError(f"{path}: {mask.dtype} {mask.shape}, {wanted}")
         most = int(mask.max())
-        if 1 < most < _HAND:
+        if 1 < most < HAND_COVERAGE:
             raise AssetError(f"{path}: its greatest value is {most}, expected a coverage of 0 to 255, or 0 and 1.")
         return mask * np.uint8(255) if most == 1 else mask
 

@@ -19,7 +19,7 @@ import numpy as np
 from aih_builder.errors import AssetError, ConfigError
 from aih_builder.hands.arrays import HandArrays
 from aih_builder.identity import SPLITS
-from aih_builder.imaging import ImageU8, box_of, feathered, read_image, to_u8, warped
+from aih_builder.imaging import ImageU8, read_image, to_u8, warped
 from aih_builder.sources.bank import BankEntry, BankHead, storage_for, write_bank
 from aih_builder.sources.freihand import (
     FREIHAND_LICENCE,
@@ -33,7 +33,7 @@ from aih_builder.sources.freihand import (
 )
 from aih_builder.sources.licences import strictest
 from aih_builder.sources.photo_joints import joint_fields
-from aih_builder.sources.picture_crop import MOST_ENLARGED, SMALLEST_BOX_PX, beyond, cropped
+from aih_builder.sources.picture_crop import cut_out
 from aih_builder.sources.pose_imports import MANO_LICENCE, MOST_FIT_ERROR_MM
 from aih_builder.synth.fitted_pictures import Crop, Cutter, cutter_for, rounded, soft_rgba
 from aih_builder.synth.picture_tasks import BadFile, LeftOut, Outcome, entries_of
@@ -177,21 +177,12 @@ def _by_fit(
 def _by_joints(rgb: ImageU8, mask: ImageU8, sample: FreihandSample, crop: Crop) -> tuple[ImageU8, dict[str, Any]] | str:
     """Picture and fields of a hand cut out by mask and joints, or why it cannot serve."""
     mask = np.where(beyond_wrist(joints_px(sample), mask.shape), np.uint8(0), mask)
-    top, bottom, left, right = box_of((mask >= AMODAL_ALPHA).view(np.uint8))
-    longer = max(bottom - top, right - left)
-    if longer < SMALLEST_BOX_PX:
-        return f"a hand of less than {SMALLEST_BOX_PX} px"
-    if top == 0 or left == 0 or bottom == mask.shape[0] or right == mask.shape[1]:
-        return "a hand cut by the picture's border"
-    scale = crop.core_px / (crop.factor * longer)
-    if scale > MOST_ENLARGED:
-        return f"a hand that would be enlarged more than {MOST_ENLARGED:g} times"
-    centre = np.array([left + right - 1, top + bottom - 1]) / 2
-    picture, to_px = cropped(rgb, scale, centre, crop.size_px)
-    alpha, _ = cropped(mask, scale, centre, crop.size_px)
-    alpha = np.where(beyond(mask.shape, to_px, crop.size_px), np.uint8(0), alpha)
+    made = cut_out(rgb, mask, crop.core_px, crop.factor, crop.size_px)
+    if isinstance(made, str):
+        return made
+    rgba, to_px = made
     known = joint_fields({"cam_joints_m": sample.joints_m, "K_px": sample.K_px}, to_px)
-    return np.dstack([picture, feathered(alpha)]), {"side": _RIGHT} | known | _no_pose()
+    return rgba, {"side": _RIGHT} | known | _no_pose()
 
 
 def _no_pose() -> dict[str, Any]:
