@@ -6,7 +6,7 @@ Undefined values are 0 and flagged invalid; optional arrays are None when off; n
 The checker, the writer, the reader and the viewers loop over SPECS: a new stored array is one new field.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from math import isfinite
 from typing import Annotated, Any, NamedTuple, get_args, get_type_hints
@@ -18,7 +18,7 @@ from aih_builder.errors import SampleError
 from aih_builder.imaging import channel_sums
 from aih_builder.pixels import set_bits
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 MASK_BITS = {  # of each mask, right and left, where all of a sample's masks are packed into one byte per pixel
     "amodal_mask": (1, 2),
     "visible_mask": (4, 8),
@@ -108,6 +108,15 @@ class Sample:
     skin_tone: Annotated[Array, Spec("int8", "2", "Monk tone 1-10, 0 unknown")]
     pose_family: Annotated[str, Spec("str48", "", "what kind of pose or interaction")]
     mean_luma: Annotated[float, Spec("float32", "", "mean of 0.299 R + 0.587 G + 0.114 B of the image as made")]
+
+    # the look; 0 or False where it is off or unknown
+    skin_age: Annotated[Array, Spec("float32", "2", "years that the skin shows, 0 unknown")] = field(
+        default_factory=lambda: np.zeros(2, np.float32)
+    )
+    hands_shade: Annotated[bool, Spec("bool", "", "whether each hand darkens the other in the image")] = False
+    defocus_px: Annotated[float, Spec("float32", "", "radius of the lens blur, pixels")] = 0.0
+    motion_px: Annotated[float, Spec("float32", "", "length of the motion blur, pixels")] = 0.0
+    noise_level: Annotated[float, Spec("float32", "", "standard deviation of the noise on mid grey, levels")] = 0.0
 
     # provenance: enough to make the sample again, alone
     index: Annotated[int, Spec("uint32", "", "unique across the dataset")]

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import Field, model_validator
 
+from aih_builder.config.look import Look
 from aih_builder.config.reading import read_mapping, validated
 from aih_builder.config.scenes import Camera, Counts, Hands, LightRanges, Model, Pools
 from aih_builder.config.streams import Streams
@@ -33,6 +34,7 @@ class Manifest(Model):
     pools: Pools = Pools()
     camera: Camera = Camera()
     lights: LightRanges = LightRanges()
+    look: Look = Look()
     streams: Streams
 
     @model_validator(mode="after")

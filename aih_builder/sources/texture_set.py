@@ -15,3 +15,5 @@ class TextureSet:
     albedo_rgb: ImageU8  # (2, S, S, 3): right, left
     normal_rgb: ImageU8  # (S, S, 3) tangent space: x = +u, y = +v, z out; value / 255 * 2 - 1
     roughness: ImageU8  # (S, S), value / 255
+    age: float = 0.0  # years that the skin shows, 0 unknown
+    creases: ImageU8 | None = None  # (S, S) how far a texel lies in a fold that flexion deepens or smooths, / 255

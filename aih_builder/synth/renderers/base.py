@@ -44,6 +44,10 @@ class HandDraw:
     uv_per_m: float  # length in the texture, in units of its side, per metre of surface
     texture: TextureSet
     side: int  # 0 right, 1 left: which albedo of the set
+    # (R, 4) how open a vertex lies to the surroundings and to the key light, 0 to 1: this hand alone, then with what
+    # the other hand takes away. None: all open.
+    openness: FloatArray | None = None
+    fold_gain: FloatArray | None = None  # (R,) of the texture's creases: 1 as at rest, 0 smooth, 2 twice as deep
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -69,6 +73,7 @@ class Layer:
     rgba: ImageU8  # (H, W, 4) sRGB, premultiplied by coverage
     depth_m: NDArray[np.float32]  # (H, W) z of the front surface where alpha > 0, else 0
     normal: NDArray[np.int8] | None = None  # (H, W, 3) unit normal x 127, camera frame
+    beside_rgba: ImageU8 | None = None  # (H, W, 4) as rgba, in the other hand's shade; None: not shaded by it
 
 
 class Renderer(ABC):
