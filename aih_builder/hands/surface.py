@@ -44,6 +44,12 @@ class HandSurface:
     faces: NDArray[np.int32]  # (F, 3) into R
     uv: FloatArray  # (R, 2)
     uv_per_m: float  # sqrt(area in the texture / area in space), at rest
+    between: NDArray[np.uint32]  # (R, 3) the corners of the model's face in which each render vertex lies
+    shares: FloatArray  # (R, 3) of them
+
+    def spread(self, values: FloatArray) -> FloatArray:
+        """What the model's vertices hold (V, K), at the render vertices (R, K): linear over the model's faces."""
+        return _spread(self.between, self.shares, np.ascontiguousarray(values, np.float64))
 
     def pose(self, vertices_m: FloatArray) -> SurfacePose:
         """The surface through the model's vertices (V, 3)."""
@@ -66,11 +72,11 @@ def build_surface(arrays: HandArrays, levels: int = 1) -> HandSurface:
     Raises AssetError where the mesh does not have exactly one boundary loop.
     """
     n = len(arrays.v_template)
-    matrix = sparse.csr_matrix(sparse.identity(n))
+    matrix = flat = sparse.csr_matrix(sparse.identity(n))
     faces, uv, uv_faces = arrays.faces, arrays.uv, arrays.uv_faces
     for _ in range(levels):
-        step, faces, uv, uv_faces = _subdivide(faces, int(faces.max()) + 1, uv, uv_faces)
-        matrix = sparse.csr_matrix(step @ matrix)
+        step, halving, faces, uv, uv_faces = _subdivide(faces, int(faces.max()) + 1, uv, uv_faces)
+        matrix, flat = sparse.csr_matrix(step @ matrix), sparse.csr_matrix(halving @ flat)
     matrix = _interpolating(matrix, n)
 
     loop = boundary_loop(faces)
@@ -86,6 +92,7 @@ def build_surface(arrays: HandArrays, levels: int = 1) -> HandSurface:
     of_render = np.concatenate([corners[:, 0], loop])
     render_uv = np.concatenate([uv[corners[:, 1]], np.tile(rim_uv, (len(loop), 1))])
 
+    between, shares = _corners(flat[of_render])
     rest = matrix @ arrays.v_template
     area = np.linalg.norm(
         np.cross(rest[faces[:, 1]] - rest[faces[:, 0]], rest[faces[:, 2]] - rest[faces[:, 0]]),
@@ -104,6 +111,8 @@ def build_surface(arrays: HandArrays, levels: int = 1) -> HandSurface:
         faces=np.concatenate([render_faces, cap_faces]).astype(np.int32),
         uv=np.ascontiguousarray(render_uv, np.float64),
         uv_per_m=float(np.sqrt(uv_area.sum() / area.sum())),
+        between=between,
+        shares=shares,
     )
 
 
@@ -124,7 +133,8 @@ def boundary_loop(faces: NDArray) -> NDArray[np.int64]:
 
 
 def _subdivide(faces, n, uv, uv_faces):
-    """One step of Loop's scheme: matrix (n + edges, n), faces, and the same split of the texture mesh (linear)."""
+    """One step of Loop's scheme: matrix (n + edges, n), that of the same split without smoothing, faces, and the same
+    split of the texture mesh."""
     corners = [(0, 1), (1, 2), (2, 0)]
     pairs = np.concatenate([faces[:, c] for c in corners])
     edges, edge_of = np.unique(np.sort(pairs, axis=1), axis=0, return_inverse=True)
@@ -154,10 +164,16 @@ def _subdivide(faces, n, uv, uv_faces):
         shape=(n + len(edges), n),
     )
 
+    halves = np.full(len(edges), 0.5)
+    at_edges = sparse.csr_matrix(
+        (np.concatenate([halves, halves]), (np.tile(np.arange(len(edges)), 2), edges.T.ravel())), (len(edges), n)
+    )
+    halving = sparse.vstack([sparse.identity(n), at_edges])
+
     uv_pairs = np.concatenate([uv_faces[:, c] for c in corners])
     uv_edges, uv_edge_of = np.unique(np.sort(uv_pairs, axis=1), axis=0, return_inverse=True)
     new_uv = np.concatenate([uv, (uv[uv_edges[:, 0]] + uv[uv_edges[:, 1]]) / 2])
-    return matrix, _split(faces, edge_of, n), new_uv, _split(uv_faces, uv_edge_of, len(uv))
+    return matrix, halving, _split(faces, edge_of, n), new_uv, _split(uv_faces, uv_edge_of, len(uv))
 
 
 def _split(faces, edge_of, n):
@@ -165,6 +181,16 @@ def _split(faces, edge_of, n):
     a, b, c = faces.T
     parts = [np.stack(corner, axis=1) for corner in ((a, ab, ca), (b, bc, ab), (c, ca, bc), (ab, bc, ca))]
     return np.stack(parts, axis=1).reshape(-1, 3)
+
+
+def _corners(flat):
+    """Columns and weights (R, 3) of a matrix that has at most three entries a row."""
+    between, shares = np.zeros((flat.shape[0], 3), np.uint32), np.zeros((flat.shape[0], 3))
+    for row in range(flat.shape[0]):
+        found = slice(flat.indptr[row], flat.indptr[row + 1])
+        between[row, : found.stop - found.start] = flat.indices[found]
+        shares[row, : found.stop - found.start] = flat.data[found]
+    return between, shares
 
 
 def _interpolating(matrix, n):
@@ -189,6 +215,16 @@ def _apply(weights, columns, rows, points):
             y += weight * points[column, 1]
             z += weight * points[column, 2]
         out[i, 0], out[i, 1], out[i, 2] = x, y, z
+    return out
+
+
+@compiled
+def _spread(between, shares, values):
+    out = np.empty((between.shape[0], values.shape[1]))
+    for i in range(out.shape[0]):
+        a, b, c = between[i, 0], between[i, 1], between[i, 2]
+        for k in range(out.shape[1]):
+            out[i, k] = shares[i, 0] * values[a, k] + shares[i, 1] * values[b, k] + shares[i, 2] * values[c, k]
     return out
 
 

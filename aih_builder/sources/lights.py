@@ -1,4 +1,4 @@
-"""Lights of a scene: a key, fills, sometimes a rim, and an ambient that takes its colour from the background."""
+"""Lights of a scene: a key, fills, sometimes a rim, and surroundings that shine as the background does."""
 
 from dataclasses import dataclass
 
@@ -6,7 +6,8 @@ import numpy as np
 
 from aih_builder.config import LightRanges
 from aih_builder.geometry import FloatArray
-from aih_builder.imaging import DISPLAY_GAMMA, ImageU8, resize
+from aih_builder.imaging import ImageU8
+from aih_builder.sources.ambient import fitted, hemisphere, irradiance, picture_light
 
 # After exposure, a white matte ball in the hand's place shows a mean luma within EXPOSURE_RANGE. And no channel of it
 # exceeds PEAK_LIMIT anywhere, unless the lower end of that range needs more: skin of a middle tone (linear albedo about
@@ -18,7 +19,11 @@ _LUMA = np.array([0.2126, 0.7152, 0.0722])  # of linear sRGB
 # The camera's automatic exposure aims at this mean luma, takes out this share, in stops, of a scene's departure, and
 # errs by a factor of this spread.
 _AIM, _AUTO_EXPOSURE, _EXPOSURE_ERROR = 0.8, 0.6, 0.15
+_COMMON_LUMA, _SCENE_SHARE = 0.15, 0.15  # a background of another luma moves the aim by this power of the ratio
 _RIM_SHARE = 0.35
+_ROLL_SPREAD_DEG = 60.0  # of the key's side around "above"
+_SURE_OF_SIDE = 0.25  # how far the background's middle of brightness lies off centre where it tells the key's side
+_BRIGHTEST, _LEAN = 6, 0.3  # texels of the background's 64, and how far tints lean to their colour
 
 # Linear sRGB of black bodies of luma 1, by reciprocal temperature: 10000 K to 2500 K. From Planck's law and the
 # CIE 1931 observer (fit of Wyman, Sloan and Shirley 2013).
@@ -39,26 +44,26 @@ _TINT_RANGE = (0.6, 1.6)  # per channel, against the camera's white
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Lights:
-    """Distant lights and a hemisphere ambient, linear RGB, camera frame (x right, y down, z forward).
+    """Distant lights and the light of the surroundings, linear RGB, camera frame (x right, y down, z forward).
 
-    A radiance of 1 that meets the surface head-on shows the albedo as it is.
+    A radiance of 1 that meets the surface head-on shows the albedo as it is. The first light is the key.
     """
 
     directions: FloatArray  # (L, 3) unit, from the surface to the light
     radiance_rgb: FloatArray  # (L, 3)
-    sky_rgb: FloatArray  # (3,) ambient on a surface that faces `up`
-    ground_rgb: FloatArray  # (3,) ambient on a surface that faces away from `up`
-    up: FloatArray  # (3,) unit
+    ambient_rgb: FloatArray  # (9, 3) coefficients as sources.ambient defines them
 
 
 def draw_lights(rng: np.random.Generator, ranges: LightRanges, background_rgb: ImageU8) -> Lights:
     """Lights for one scene before a background (H, W, 3).
 
-    The key comes from the camera's side, mostly from above; fills from the other side and weaker; a rim, where there
-    is one, from behind. Strengths are drawn from the ranges and then scaled together, as a camera would expose them.
+    The surroundings shine as the background does. The key comes from the camera's side, mostly from above, and where
+    the background is brighter on one side, from there; fills from the other side and weaker; a rim, where there is
+    one, from behind. Strengths are drawn from the ranges and then scaled together, as a camera would expose them.
     """
+    seen = picture_light(background_rgb)
     key, ambient = rng.uniform(*ranges.key), rng.uniform(*ranges.ambient)
-    key_roll_deg = rng.normal(0, 60)
+    key_roll_deg = _key_roll_deg(rng, seen)
     tilts_deg, rolls_deg, strengths = [rng.uniform(5, 70)], [key_roll_deg], [key]
     n_fills = int(rng.integers(1, 3))
     for _ in range(n_fills):
@@ -69,24 +74,19 @@ def draw_lights(rng: np.random.Generator, ranges: LightRanges, background_rgb: I
         tilts_deg.append(rng.uniform(110, 150))
         rolls_deg.append(key_roll_deg + 180 + rng.uniform(-60, 60))
         strengths.append(rng.uniform(0.2, 0.7) * key)
-    tints = _tints(rng, len(strengths))
-    sky, ground = _ambient(rng, background_rgb)
     lights = Lights(
         directions=_directions(np.array(tilts_deg), np.array(rolls_deg)),
-        radiance_rgb=np.array(strengths)[:, None] * tints,
-        sky_rgb=ambient * sky,
-        ground_rgb=ambient * ground,
-        up=_directions(rng.uniform(30, 110, 1), np.zeros(1))[0],  # the camera looks down more often than up
+        radiance_rgb=np.array(strengths)[:, None] * _tints(rng, len(strengths), seen),
+        ambient_rgb=ambient * _ambient(rng, seen),
     )
-    return _expose(rng, lights)
+    return _expose(rng, lights, seen)
 
 
 def ball_rgb(lights: Lights) -> FloatArray:
     """Linear colour (N, 3) of a white matte ball at points spread evenly over its disc in the image."""
     light = np.maximum(_dots(_BALL_NORMALS, lights.directions), 0.0)
     direct = (light[:, :, None] * lights.radiance_rgb).sum(axis=1)
-    height = 0.5 + 0.5 * _dots(_BALL_NORMALS, lights.up[None])
-    return direct + lights.ground_rgb + height * (lights.sky_rgb - lights.ground_rgb)
+    return direct + irradiance(lights.ambient_rgb, _BALL_NORMALS)
 
 
 def exposure(lights: Lights) -> float:
@@ -94,28 +94,36 @@ def exposure(lights: Lights) -> float:
     return float((ball_rgb(lights) * _LUMA).sum(axis=1).mean())
 
 
-def _expose(rng: np.random.Generator, lights: Lights) -> Lights:
-    """The same lights at the camera's exposure: within EXPOSURE_RANGE and PEAK_LIMIT."""
+def _expose(rng: np.random.Generator, lights: Lights, seen: FloatArray) -> Lights:
+    """The same lights at the camera's exposure: within EXPOSURE_RANGE and PEAK_LIMIT, brighter in bright places."""
     found = exposure(lights)
     low, high = EXPOSURE_RANGE
-    wanted = _AIM * (found / _AIM) ** (1 - _AUTO_EXPOSURE) * np.exp(rng.normal(0, _EXPOSURE_ERROR))
+    aim = _AIM * ((seen * _LUMA).sum(axis=2).mean() / _COMMON_LUMA) ** _SCENE_SHARE
+    wanted = aim * (found / aim) ** (1 - _AUTO_EXPOSURE) * np.exp(rng.normal(0, _EXPOSURE_ERROR))
     gain = min(min(wanted, high) / found, PEAK_LIMIT / float(ball_rgb(lights).max()))
     gain = max(gain, low / found)
-    return Lights(
-        directions=lights.directions,
-        radiance_rgb=gain * lights.radiance_rgb,
-        sky_rgb=gain * lights.sky_rgb,
-        ground_rgb=gain * lights.ground_rgb,
-        up=lights.up,
-    )
+    return Lights(lights.directions, gain * lights.radiance_rgb, gain * lights.ambient_rgb)
 
 
-def _tints(rng: np.random.Generator, count: int) -> FloatArray:
-    """Colours (count, 3) of luma 1: lamps or daylight, seen by a camera whose white balance is near the key's."""
+def _key_roll_deg(rng: np.random.Generator, seen: FloatArray) -> float:
+    """About what side of the image the key stands, 0 = above: the brighter side of the background, if it has one."""
+    luma = (seen * _LUMA).sum(axis=2)
+    x, y = ((luma * axis).sum() / luma.sum() for axis in (_ACROSS, _ACROSS.T))
+    share = min(np.hypot(x, y) / _SURE_OF_SIDE, 1.0)
+    return _ROLL_SPREAD_DEG * (1 - share / 2) * rng.normal() + share * np.rad2deg(np.arctan2(x, -y))
+
+
+def _tints(rng: np.random.Generator, count: int, seen: FloatArray) -> FloatArray:
+    """Colours (count, 3) of luma 1: lamps or daylight, seen by a camera whose white balance is near the key's.
+
+    They lean a little towards the colour of what is bright in the background.
+    """
     mired = rng.uniform(125, 330) + np.concatenate([[0.0], rng.normal(0, 40, count - 1)])
     white = np.clip(mired[0] + rng.normal(0, 25), 100, 400)
     tints = _black_body(np.clip(mired, 100, 400)) / _black_body(np.array([white]))
-    tints = np.clip(tints, *_TINT_RANGE)
+    flat = seen.reshape(-1, 3)
+    bright = flat[np.argsort((flat * _LUMA).sum(axis=1), kind="stable")[-_BRIGHTEST:]].mean(axis=0)
+    tints = np.clip(tints * (bright / (bright * _LUMA).sum()) ** _LEAN, *_TINT_RANGE)
     return tints / (tints * _LUMA).sum(axis=1, keepdims=True)
 
 
@@ -124,15 +132,16 @@ def _black_body(mired: FloatArray) -> FloatArray:
     return np.stack(columns, axis=1)
 
 
-def _ambient(rng: np.random.Generator, background_rgb: ImageU8) -> tuple[FloatArray, FloatArray]:
-    """Sky and ground colours (3,), mean luma 1, tinted by the background's upper and lower half."""
-    small = resize(background_rgb, (8, 8)).astype(np.float64) / 255.0
-    linear = small**DISPLAY_GAMMA
-    # A dark background says little about its lamps: the constant draws its tint towards white.
-    halves = linear[:4].mean(axis=(0, 1)) + 0.05, linear[4:].mean(axis=(0, 1)) + 0.05
-    strength, contrast = rng.uniform(0.3, 0.9), rng.uniform(0.0, 0.6)
-    sky, ground = (1 + strength * (half / (half * _LUMA).sum() - 1) for half in halves)
-    return (1 + contrast) * sky, (1 - contrast) * ground
+def _ambient(rng: np.random.Generator, seen: FloatArray) -> FloatArray:
+    """Coefficients (9, 3) of mean luma 1: the background's, its tint and its contrast softened, brighter from above."""
+    strength, contrast, from_above = rng.uniform(0.3, 0.9), rng.uniform(0.4, 1.0), rng.uniform(0.0, 0.5)
+    luma = (seen * _LUMA).sum(axis=2, keepdims=True)
+    light = luma + strength * (seen - luma)
+    mean = light.mean(axis=(0, 1))
+    light = (mean + contrast * (light - mean)) / (mean * _LUMA).sum()
+    ambient = (1 - from_above) * fitted(light)
+    up = _directions(rng.uniform(30, 110, 1), np.zeros(1))[0]  # the camera looks down more often than up
+    return ambient + hemisphere(2 * from_above * ambient[0] / (1 - from_above), np.zeros(3), up)
 
 
 def _directions(tilt_deg: FloatArray, roll_deg: FloatArray) -> FloatArray:
@@ -160,3 +169,4 @@ def _dots(a: FloatArray, b: FloatArray) -> FloatArray:
 
 
 _BALL_NORMALS = _ball_normals()
+_ACROSS = np.tile(np.linspace(-1.0, 1.0, 8), (8, 1))  # x of the background's texels

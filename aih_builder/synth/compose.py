@@ -1,5 +1,7 @@
 """The one compositor: two layers, an order per pixel and a background give the image, the targets and all masks.
 
+The image shows hands as they look beside each other, the targets as they look alone.
+
 Blending is premultiplied, in sRGB, in integers. A layer's faint pixels (coverage < 0.5) that lie farther than `reach`
 from its amodal mask are dropped, so what a hand changes stays that near to it.
 """
@@ -52,12 +54,19 @@ def compose(
     height, width = background_rgb.shape[:2]
     empty = np.zeros((height, width, 4), np.uint8)
     right, left = (empty if layer is None else layer.rgba for layer in layers)
+    beside_r, beside_l = (
+        alone if layer is None or layer.beside_rgba is None else layer.beside_rgba
+        for layer, alone in zip(layers, (right, left), strict=True)
+    )
     # Where no hand is, all pictures are the background: copied at once, so that the kernel visits the hands alone.
     image = background_rgb.copy()
     targets = np.empty((2, height, width, 3), np.uint8)
     targets[:] = background_rgb
     masks = np.zeros((3, 2, height, width), np.bool_)
-    _compose(right, left, right_in_front, background_rgb, reach_px, image, targets, masks[0], masks[1], masks[2])
+    _compose(
+        right, left, beside_r, beside_l, right_in_front, background_rgb, reach_px,
+        image, targets, masks[0], masks[1], masks[2],
+    )  # fmt: skip
     return Composite(image, targets, masks[0], masks[1], masks[2])
 
 
@@ -91,7 +100,9 @@ def _over(colour, alpha, below):
 
 
 @compiled
-def _compose(right, left, right_in_front, background, reach, image, targets, changed, amodal, visible):
+def _compose(
+    right, left, beside_r, beside_l, right_in_front, background, reach, image, targets, changed, amodal, visible
+):
     height, width = background.shape[:2]
     for y in range(height):
         for x in range(width):
@@ -109,7 +120,10 @@ def _compose(right, left, right_in_front, background, reach, image, targets, cha
             for c in range(3):
                 b = background[y, x, c]
                 only_r, only_l = _over(right[y, x, c], ar, b), _over(left[y, x, c], al, b)
-                both = _over(right[y, x, c], ar, only_l) if right_first else _over(left[y, x, c], al, only_r)
+                if right_first:
+                    both = _over(beside_r[y, x, c], ar, _over(beside_l[y, x, c], al, b))
+                else:
+                    both = _over(beside_l[y, x, c], al, _over(beside_r[y, x, c], ar, b))
                 differs_r = differs_r or both != only_r
                 differs_l = differs_l or both != only_l
                 targets[0, y, x, c], targets[1, y, x, c], image[y, x, c] = only_r, only_l, both

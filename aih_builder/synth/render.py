@@ -10,7 +10,7 @@ from aih_builder.config import Manifest
 from aih_builder.errors import ConfigError, Rejected
 from aih_builder.geometry import FloatArray, project, transform
 from aih_builder.hands.model import PosedHand
-from aih_builder.hands.surface import boundary_loop
+from aih_builder.hands.surface import SurfacePose, boundary_loop
 from aih_builder.identity import EngineName, Split, name_of
 from aih_builder.imaging import ImageU8
 from aih_builder.pixels import put_where
@@ -19,7 +19,7 @@ from aih_builder.sample import MIN_HAND_PIXELS, Sample, mean_luma, occlusion_rat
 from aih_builder.sources.backgrounds import Background
 from aih_builder.sources.cameras import CropJitter, crop_intrinsics, draw_crop_jitter, draw_standpoint, draw_view
 from aih_builder.sources.licences import PUBLIC_DOMAIN, strictest
-from aih_builder.sources.lights import draw_lights
+from aih_builder.sources.lights import Lights, draw_lights
 from aih_builder.sources.poses import PosePair
 from aih_builder.sources.textures import TextureSet
 from aih_builder.synth.assets import Assets
@@ -27,6 +27,7 @@ from aih_builder.synth.compose import Composite, compose, front_surface, right_i
 from aih_builder.synth.engine import Engine, Tally
 from aih_builder.synth.joints import depth_in_flesh_m, visible_joints
 from aih_builder.synth.renderers.base import HandDraw, Layer, Renderer, RenderRequest
+from aih_builder.synth.shading import HandShading
 from aih_builder.synth.views import ROUGH_PX, RoughLook, along_forearm, nearest_m
 
 VIEWS = 16  # candidate views per attempt
@@ -79,6 +80,7 @@ class RenderEngine(Engine):
         self._forearm_cosine = np.cos(np.deg2rad(manifest.camera.forearm_clearance_deg))
         self._hand_licence = assets.hands[0].arrays.licence or PUBLIC_DOMAIN
         self._rims = [boundary_loop(model.arrays.faces) for model in assets.hands]
+        self._shading = HandShading((assets.hands[0].arrays, assets.hands[1].arrays), assets.surfaces)
         self._in_flesh_m = [
             depth_in_flesh_m(model, surface) for model, surface in zip(assets.hands, assets.surfaces, strict=True)
         ]
@@ -211,20 +213,32 @@ class RenderEngine(Engine):
         self, scene: Scene, texture: TextureSet, background_rgb: ImageU8, rng: np.random.Generator
     ) -> RenderRequest:
         draws: list[HandDraw | None] = [None, None]
-        for i, (hand, surface) in enumerate(zip(scene.hands, self._assets.surfaces, strict=True)):
-            if hand is not None:
-                posed = surface.pose(hand.vertices_m)
+        lights = draw_lights(rng, self._manifest.lights, background_rgb)
+        surfaces = self._assets.surfaces
+        posed = [None if h is None else s.pose(h.vertices_m) for h, s in zip(scene.hands, surfaces, strict=True)]
+        shades = self._shades(rng, scene, lights, posed)
+        for i, (pose, surface) in enumerate(zip(posed, surfaces, strict=True)):
+            if pose is not None:
                 draws[i] = HandDraw(
-                    posed.positions_m, posed.normals, posed.tangents, surface.uv, surface.faces,
-                    surface.uv_per_m, texture, i,
+                    pose.positions_m, pose.normals, pose.tangents, surface.uv, surface.faces,
+                    surface.uv_per_m, texture, i, shades[i],
                 )  # fmt: skip
         return RenderRequest(
             size_px=self._manifest.image_size_px,
             K_px=scene.K_px.astype(np.float64),
-            lights=draw_lights(rng, self._manifest.lights, background_rgb),
+            lights=lights,
             hands=(draws[0], draws[1]),
             with_normals="normal" in self._manifest.fields_of(self.name),
         )
+
+    def _shades(
+        self, rng: np.random.Generator, scene: Scene, lights: Lights, posed: list[SurfacePose | None]
+    ) -> tuple[FloatArray | None, FloatArray | None]:
+        look = self._manifest.look.shading
+        if look is None:
+            return None, None
+        vertices = [None if hand is None else hand.vertices_m for hand in scene.hands]
+        return self._shading.shades(rng, look, lights, vertices, posed)
 
     def _accept(self, composite: Composite, pair: PosePair, design: Design) -> FloatArray:
         """The occlusion rates (2,). Raises Rejected."""
@@ -285,6 +299,7 @@ class RenderEngine(Engine):
             framing=design.framing, target_hand=design.target, scene_id=index,
             skin_tone=np.where(present, texture.tone, 0).astype(np.int8), pose_family=pair.family,
             mean_luma=mean_luma(composite.image_rgb),
+            hands_shade=any(layer is not None and layer.beside_rgba is not None for layer in layers),
             index=index, seed=self._manifest.seed, attempt=attempt, engine=self.name, split=split,
             annotation=pair.annotation,
             shape_id=pair.shape_id, pose_id=pair.source_id, texture_id=texture.id, background_id=background.source_id,

@@ -12,6 +12,7 @@ from aih_builder.geometry import FloatArray
 from aih_builder.hands.model import HandModel
 from aih_builder.hands.surface import build_surface
 from aih_builder.imaging import ImageU8, encode_png
+from aih_builder.sources.ambient import hemisphere
 from aih_builder.sources.cameras import CropJitter, crop_intrinsics
 from aih_builder.sources.lights import Lights
 from aih_builder.sources.pose_library import PoseLibrary
@@ -115,7 +116,5 @@ def _lights() -> Lights:
     return Lights(
         directions=directions / np.linalg.norm(directions, axis=1, keepdims=True),
         radiance_rgb=np.array([[0.75, 0.73, 0.7], [0.15, 0.15, 0.17]]),
-        sky_rgb=np.full(3, 0.28),
-        ground_rgb=np.full(3, 0.14),
-        up=np.array([0.0, -1.0, 0.0]),
+        ambient_rgb=hemisphere(np.full(3, 0.28), np.full(3, 0.14), np.array([0.0, -1.0, 0.0])),
     )

@@ -4,6 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aih_builder.config import LightRanges
+from aih_builder.sources.ambient import hemisphere
 from aih_builder.sources.lights import EXPOSURE_RANGE, PEAK_LIMIT, Lights, ball_rgb, draw_lights, exposure
 
 SEEDS = st.integers(0, 2**32 - 1)
@@ -97,7 +98,7 @@ def test_a_light_is_seen_on_the_side_that_its_direction_names() -> None:
     """x right, y down, z forward: a light from the upper right of the camera's side brightens that part of a ball."""
     direction = np.array([[0.5, -0.6, -np.sqrt(1 - 0.25 - 0.36)]])
     nothing = np.zeros(3)
-    lights = Lights(direction, np.ones((1, 3)), nothing, nothing, np.array([0.0, -1.0, 0.0]))
+    lights = Lights(direction, np.ones((1, 3)), hemisphere(nothing, nothing, np.array([0.0, -1.0, 0.0])))
     brightness = ball_rgb(lights)[:, 0]
     assert 0.95 < brightness.max() <= 1
     assert exposure(lights) == pytest.approx(_lambert_ball(direction[0]), abs=0.01)

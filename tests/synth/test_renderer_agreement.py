@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from aih_builder.errors import ConfigError
+from aih_builder.sources.ambient import hemisphere
 from aih_builder.sources.lights import Lights
 from aih_builder.synth.renderers import pyrender_renderer
 from aih_builder.synth.renderers.backends import RENDERERS
@@ -164,7 +165,9 @@ def test_more_lights_than_the_shader_holds_are_refused_and_harm_nothing(
 ) -> None:
     request = requests[0]
     before = opengl.render(request)
-    many = Lights(np.tile([0.0, 0, -1], (9, 1)), np.ones((9, 3)), np.zeros(3), np.zeros(3), np.array([0.0, -1, 0]))
+    many = Lights(
+        np.tile([0.0, 0, -1], (9, 1)), np.ones((9, 3)), hemisphere(np.zeros(3), np.zeros(3), np.array([0.0, -1, 0]))
+    )
     with pytest.raises(ConfigError, match="9 lights, expected at most 8"):
         opengl.render(replace(request, lights=many))
     assert same(opengl.render(request), before)
@@ -174,7 +177,9 @@ def test_eight_lights_are_drawn_as_the_cpu_draws_them(requests: list[RenderReque
     rng = np.random.default_rng(5)
     directions = rng.normal(size=(8, 3))
     directions /= np.linalg.norm(directions, axis=1, keepdims=True)
-    lights = Lights(directions, rng.uniform(0, 0.3, (8, 3)), np.full(3, 0.1), np.full(3, 0.05), np.array([0.0, -1, 0]))
+    lights = Lights(
+        directions, rng.uniform(0, 0.3, (8, 3)), hemisphere(np.full(3, 0.1), np.full(3, 0.05), np.array([0.0, -1, 0]))
+    )
     request = replace(requests[0], lights=lights)
     pairs = zip(RENDERERS["numba"](0).render(request), opengl.render(request), strict=True)
     check([agreement(a, b) for a, b in pairs if a is not None and b is not None])

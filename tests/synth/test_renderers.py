@@ -10,6 +10,7 @@ from aih_builder.hands.arrays import open_hand
 from aih_builder.hands.model import NativeHandModel
 from aih_builder.hands.surface import build_surface
 from aih_builder.imaging import shrunk
+from aih_builder.sources.ambient import hemisphere
 from aih_builder.sources.lights import Lights
 from aih_builder.sources.textures import TextureSet
 from aih_builder.synth.renderers.backends import RENDERERS
@@ -29,7 +30,7 @@ def plain_texture(level: int = 128) -> TextureSet:
 
 
 def ambient(level: float) -> Lights:
-    return Lights(DARK, DARK, np.full(3, level), np.full(3, level), np.array([0.0, -1, 0]))
+    return Lights(DARK, DARK, hemisphere(np.full(3, level), np.full(3, level), np.array([0.0, -1, 0])))
 
 
 def hand_draw(side: int, shift_m: tuple[float, float, float], texture: TextureSet) -> HandDraw:
@@ -218,7 +219,9 @@ def test_strong_light_bends_towards_white_and_keeps_its_order(renderer: Renderer
 
 def test_light_comes_from_where_its_direction_says(renderer: Renderer, request_: RenderRequest) -> None:
     """The camera frame's y points down: a light from above brightens what faces up."""
-    above = Lights(np.array([[0.0, -1.0, 0.0]]), np.ones((1, 3)), np.zeros(3), np.zeros(3), np.array([0.0, -1, 0]))
+    above = Lights(
+        np.array([[0.0, -1.0, 0.0]]), np.ones((1, 3)), hemisphere(np.zeros(3), np.zeros(3), np.array([0.0, -1, 0]))
+    )
     layer = renderer.render(replace(request_, lights=above))[0]
     assert layer is not None
     assert layer.normal is not None

@@ -1,9 +1,16 @@
 """The interface that all renderers share, and the definitions they must agree on.
 
-Shading, per point, linear colour:  albedo * (ambient(n) + sum_l radiance_l * wrap(n.l)) + specular
-* ambient(n) = ground + (sky - ground) * (1 + n.up) / 2
+Shading, per point, linear colour:  albedo * (ambient(n) * soft(open, albedo) + sum_l radiance_l * wrap(n.l) * seen_l)
++ sum_l specular_l
+* ambient(n): nine terms, see sources.ambient
 * wrap(x) = max(0, (x + w) / (1 + w)) with WRAP per channel: light bleeds red past the terminator, as in skin
-* specular: GGX, Smith-Schlick, F0 = SPECULAR_F0, scaled by max(0, n.l) * pi: radiance 1 shows the albedo as it is
+* soft(v, w) = v * (1 + w * (1 - v)): what is half hidden gets light from the skin around it, or through the skin
+* seen = soft(lit, BLEED) for the key, the first light, which casts shadows; soft(open, albedo) for the others, which
+  are wide. open and lit are HandDraw.openness, between vertices linear in space
+* specular: GGX, Smith-Schlick, F0 = SPECULAR_F0, scaled by max(0, n.l) * pi, times lit or open: radiance 1 shows the
+  albedo as it is
+* folds: where the texture's creases map is c and HandDraw.fold_gain g, the normal map's x and y are multiplied by
+  1 + (g - 1) c, and the albedo is divided by 1 + FOLD_TINT (g - 1) c
 * output = 255 * shoulder(c) ** (1 / DISPLAY_GAMMA). Up to KNEE the shoulder is c; beyond, it bends towards 1 as a
   camera's response does, so that bright skin keeps its shape: KNEE + (1 - KNEE) * (1 - exp(-(c - KNEE) / (1 - KNEE)))
 Textures are filtered in linear light: bilinear in two neighbouring levels of a box-filtered pyramid, blended by a
@@ -28,6 +35,8 @@ from aih_builder.sources.textures import TextureSet
 KNEE = 0.6
 SPECULAR_F0 = 0.028  # skin, index of refraction 1.4
 WRAP = (0.20, 0.07, 0.04)
+BLEED = (0.45, 0.12, 0.06)  # light that goes through skin past a shadow's edge
+FOLD_TINT = (0.2, 0.34, 0.38)  # how much darker the albedo is where a fold is twice as deep
 SUPERSAMPLES = 3  # along a pixel's side
 AMODAL_ALPHA = 128  # alpha from here on counts as covered: 5 of 9 samples give 142, 4 give 113
 
@@ -48,6 +57,18 @@ class HandDraw:
     # the other hand takes away. None: all open.
     openness: FloatArray | None = None
     fold_gain: FloatArray | None = None  # (R,) of the texture's creases: 1 as at rest, 0 smooth, 2 twice as deep
+
+    def is_shaded(self) -> bool:
+        """Whether the other hand takes away from the light of any vertex."""
+        return self.openness is not None and bool((self.openness[:, :2] != self.openness[:, 2:]).any())
+
+    def openness_of_all(self) -> FloatArray:
+        """Openness (R, 4); 1 where it is not given."""
+        return np.ones((len(self.uv), 4)) if self.openness is None else self.openness
+
+    def fold_gain_of_all(self) -> FloatArray:
+        """The gain of folds (R,); 1 where it is not given."""
+        return np.ones(len(self.uv)) if self.fold_gain is None else self.fold_gain
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -50,21 +50,22 @@ class NumbaRenderer(Renderer):
         depth_m = np.empty((size, size), np.float32)
         normal = np.empty((size if request.with_normals else 0, size, 3), np.int8)
         texels, sides = self._pyramid(hand)
-        lights = request.lights
+        lights, openness, fold_gain = request.lights, hand.openness_of_all(), hand.fold_gain_of_all()
+        pictures = (0, 0) if hand.is_shaded() else (0,)
+        beside_rgba = np.empty_like(rgba) if hand.is_shaded() else np.empty((0, size, 4), np.uint8)
         shade(
             self._near, self._triangle, box, ORDER[request.supersamples], (0,) * request.supersamples,
-            corner_records(grid_xy, inverse_z, hand.normals, hand.tangents, hand.uv), hand.faces,
+            corner_records(grid_xy, inverse_z, hand.normals, hand.tangents, hand.uv, fold_gain, openness),
+            hand.faces,
             rays(request.K_px, request.supersamples), texels, sides, level_of_detail(request, hand),
-            lights.directions, lights.radiance_rgb, lights.sky_rgb, lights.ground_rgb, lights.up,
-            TO_SRGB, rgba, depth_m, normal,
+            lights.directions, lights.radiance_rgb, lights.ambient_rgb,
+            TO_SRGB, pictures, rgba, beside_rgba, depth_m, normal,
         )  # fmt: skip
-        return Layer(rgba, depth_m, normal if request.with_normals else None)
+        return Layer(rgba, depth_m, normal if request.with_normals else None, beside_rgba if hand.is_shaded() else None)
 
     def _pyramid(self, hand: HandDraw) -> tuple[np.ndarray, np.ndarray]:
-        texture = hand.texture
-
         def make() -> tuple[np.ndarray, np.ndarray]:
-            pyramid, sides = texture_pyramid(texture.albedo_rgb[hand.side], texture.normal_rgb, texture.roughness)
+            pyramid, sides = texture_pyramid(hand.texture, hand.side)
             return packed_texels(pyramid), sides
 
-        return self._pyramids.get((texture.id, hand.side), make)
+        return self._pyramids.get((hand.texture.id, hand.side), make)

@@ -4,10 +4,21 @@ import numpy as np
 
 from aih_builder.compiled import compiled
 from aih_builder.imaging import DISPLAY_GAMMA, ImageU8, to_u8
+from aih_builder.sources.texture_set import TextureSet
 from aih_builder.synth.renderers.base import KNEE, HandDraw, RenderRequest
 from aih_builder.synth.renderers.samples import is_creased
-from aih_builder.synth.renderers.shade_chunk import CHUNK, NORMAL_X, OUT_BLUE, OUT_GREEN, OUT_RED, ROWS
-from aih_builder.synth.renderers.shade_light import add_light, ambient, bend
+from aih_builder.synth.renderers.shade_chunk import (
+    BESIDE_BLUE,
+    BESIDE_GREEN,
+    BESIDE_RED,
+    CHUNK,
+    NORMAL_X,
+    OUT_BLUE,
+    OUT_GREEN,
+    OUT_RED,
+    ROWS,
+)
+from aih_builder.synth.renderers.shade_light import add_fill, add_key, ambient, bend
 from aih_builder.synth.renderers.shade_place import place
 from aih_builder.synth.renderers.shade_texture import TO_LINEAR, fetch, levels_of
 
@@ -26,18 +37,23 @@ def _response(linear: np.ndarray) -> np.ndarray:
 TO_SRGB = _response(np.arange(int(_BRIGHTEST * _RESPONSE_STEPS) + 1) / _RESPONSE_STEPS).astype(np.float32)
 
 
-def texture_pyramid(albedo_rgb: ImageU8, normal_rgb: ImageU8, roughness: ImageU8) -> tuple[ImageU8, np.ndarray]:
-    """All levels of one hand's maps, (texels, 6) u8: sRGB albedo, normal x and y, roughness; and each level's side.
+def texture_pyramid(texture: TextureSet, side: int) -> tuple[ImageU8, np.ndarray]:
+    """All levels of one hand's maps, (texels, 7) u8: sRGB albedo, normal x and y, roughness, crease; and each level's
+    side.
 
     Colour is averaged in linear light; the coarsest level has 8 texels a side.
     """
-    finest = np.concatenate([albedo_rgb, normal_rgb[..., :2], roughness[..., None]], axis=2)
-    levels, sides = [finest.reshape(-1, 6)], [finest.shape[0]]
+    albedo_rgb = texture.albedo_rgb[side]
+    creases = np.zeros_like(texture.roughness) if texture.creases is None else texture.creases
+    finest = np.concatenate(
+        [albedo_rgb, texture.normal_rgb[..., :2], texture.roughness[..., None], creases[..., None]], axis=2
+    )
+    levels, sides = [finest.reshape(-1, 7)], [finest.shape[0]]
     linear, rest = TO_LINEAR[albedo_rgb], finest[..., 3:].astype(np.float32)
     while sides[-1] > 8:
         linear, rest = _halved(linear), _halved(rest)
         albedo = 255.0 * linear ** (1.0 / DISPLAY_GAMMA)
-        levels.append(to_u8(np.concatenate([albedo, rest], axis=2)).reshape(-1, 6))
+        levels.append(to_u8(np.concatenate([albedo, rest], axis=2)).reshape(-1, 7))
         sides.append(linear.shape[0])
     return np.concatenate(levels), np.array(sides, np.int64)
 
@@ -65,13 +81,14 @@ def level_of_detail(request: RenderRequest, hand: HandDraw) -> float:
 @compiled
 def shade(
     near, triangle, box, order, step_of, records, faces, ray, texels, sides, detail,
-    lights, radiance, sky, ground, up, to_srgb,
-    rgba, depth, normal_map,
+    lights, radiance, surroundings, to_srgb,
+    pictures, rgba, beside, depth, normal_map,
 ):  # fmt: skip
     """Resolve samples (S H, S W) to pixels; order (S * S, 2) lists a pixel's samples from its centre outwards.
 
     step_of is a tuple of length S: its length is part of its type, so S is known when this is compiled, which is worth
-    15 % of the time. Samples are looked at in box alone: first and last row, first and last column. records, ray and
+    15 % of the time. So is that of pictures: 1, or 2 where a second picture, beside (H, W, 4), shows the hand in the
+    other one's shade. Samples are looked at in box alone: first and last row, first and last column. records, ray and
     texels are what corner_records, rays and packed_texels give.
 
     Fills rgba (H, W, 4) premultiplied u8, depth (H, W) metres and normal_map (H, W, 3) i8.
@@ -81,13 +98,14 @@ def shade(
     are written.
     """
     rgba[:] = 0
+    beside[:] = 0
     depth[:] = 0.0
     normal_map[:] = 0
     step = len(step_of)
     per_pixel = step * step
     top, left = box[0] // step, box[2] // step
     rows, columns = max(box[1] // step + 1 - top, 0), max(box[3] // step + 1 - left, 0)
-    sums = np.zeros((rows, columns, 4), np.float32)
+    sums = np.zeros((len(pictures), rows, columns, 4), np.float32)
     levels = levels_of(sides, detail)
     # Samples wait in a chunk until it is full; then all are lit, and each adds its share to its pixel's sum.
     b = np.zeros(ROWS * CHUNK)
@@ -101,7 +119,8 @@ def shade(
                     covered += near[i, j] > 0.0
             if covered == 0:
                 continue
-            sums[y - top, x - left, 3] = 255.0 * covered / per_pixel
+            for picture in range(len(pictures)):
+                sums[picture, y - top, x - left, 3] = 255.0 * covered / per_pixel
             every = covered < per_pixel or (step == 3 and is_creased(near, y * step + 1, x * step + 1))
             weight, number = 1.0 / per_pixel if every else 1.0, (y - top) * columns + x - left
             nearest = True
@@ -110,40 +129,52 @@ def shade(
                 t = triangle[gy, gx]
                 if t < 0:
                     continue
-                z = place(n, float(gx), float(gy), t, faces, records, ray, b)
+                z = place(n, float(gx), float(gy), t, faces, records, ray, b, pictures)
                 pixel[n], share[n], first[n] = number, weight, nearest
                 if nearest:
                     depth[y, x] = z
                     nearest = False
                 n += _ONE
                 if n == CHUNK:
-                    _finish(b, n, pixel, share, texels, levels, lights, radiance, sky, ground, up, to_srgb, sums)
+                    _finish(b, n, pixel, share, texels, levels, lights, radiance, surroundings, to_srgb, pictures, sums)
                     _put_normals(b, n, pixel, first, top, left, columns, normal_map)
                     n = np.uintp(0)
                 if not every:
                     break
-    _finish(b, n, pixel, share, texels, levels, lights, radiance, sky, ground, up, to_srgb, sums)
+    _finish(b, n, pixel, share, texels, levels, lights, radiance, surroundings, to_srgb, pictures, sums)
     _put_normals(b, n, pixel, first, top, left, columns, normal_map)
     for y in range(rows):
         for x in range(columns):
             for c in range(4):
-                rgba[top + y, left + x, c] = np.uint8(sums[y, x, c] + np.float32(0.5))
+                rgba[top + y, left + x, c] = np.uint8(sums[0, y, x, c] + np.float32(0.5))
+                if len(pictures) == 2:
+                    beside[top + y, left + x, c] = np.uint8(sums[1, y, x, c] + np.float32(0.5))
 
 
 @compiled
-def _finish(b, n, pixel, share, texels, levels, lights, radiance, sky, ground, up, to_srgb, sums):
+def _finish(b, n, pixel, share, texels, levels, lights, radiance, surroundings, to_srgb, pictures, sums):
     """Light the first n samples of a chunk and add each one's share to its pixel."""
     fetch(b, n, texels, levels)
     bend(b)
-    ambient(b, sky, ground, up)
+    ambient(b, surroundings, pictures)
     for i in range(lights.shape[0]):
-        add_light(b, lights[i], radiance[i])
-    flat = sums.reshape(-1)
+        if i == 0:
+            add_key(b, lights[i], radiance[i], pictures)
+        else:
+            add_fill(b, lights[i], radiance[i], pictures)
+    flat = sums[0].reshape(-1)
     for i in range(n):
         at, weight = np.uintp(4 * pixel[i]), share[i]
         flat[at] += weight * to_srgb[_bin(b[OUT_RED + i])]
         flat[at + _ONE] += weight * to_srgb[_bin(b[OUT_GREEN + i])]
         flat[at + _TWO] += weight * to_srgb[_bin(b[OUT_BLUE + i])]
+    if len(pictures) == 2:
+        flat = sums[1].reshape(-1)
+        for i in range(n):
+            at, weight = np.uintp(4 * pixel[i]), share[i]
+            flat[at] += weight * to_srgb[_bin(b[BESIDE_RED + i])]
+            flat[at + _ONE] += weight * to_srgb[_bin(b[BESIDE_GREEN + i])]
+            flat[at + _TWO] += weight * to_srgb[_bin(b[BESIDE_BLUE + i])]
 
 
 @compiled

@@ -8,10 +8,15 @@ import numpy as np
 from aih_builder.compiled import compiled
 from aih_builder.geometry import FloatArray
 from aih_builder.synth.renderers.shade_chunk import (
+    GAIN,
     HANDEDNESS,
+    LIT,
+    LIT_BESIDE,
     NORMAL_X,
     NORMAL_Y,
     NORMAL_Z,
+    OPEN,
+    OPEN_BESIDE,
     TANGENT_X,
     TANGENT_Y,
     TANGENT_Z,
@@ -21,14 +26,17 @@ from aih_builder.synth.renderers.shade_chunk import (
     V,
 )
 
-# Of a corner's record: grid x, y, 1/z, handedness; then normal, tangent and texture coordinates, all over z.
-_X, _Y, _INVERSE_Z, _HANDEDNESS, _NORMAL, _TANGENT, _UV = (np.uintp(k) for k in (0, 1, 2, 3, 4, 7, 10))
-CORNER = np.uintp(12)
-_1, _2 = np.uintp(1), np.uintp(2)
+# Of a corner's record: grid x, y, 1/z, handedness; then normal, tangent, texture coordinates, the gain of folds and the
+# four kinds of openness, all over z.
+_X, _Y, _INVERSE_Z, _HANDEDNESS, _NORMAL, _TANGENT, _UV, _GAIN, _OPEN = (
+    np.uintp(k) for k in (0, 1, 2, 3, 4, 7, 10, 12, 13)
+)
+CORNER = np.uintp(17)
+_1, _2, _3 = np.uintp(1), np.uintp(2), np.uintp(3)
 
 
 @compiled
-def corner_records(grid_xy, inverse_z, normals, tangents, uv):
+def corner_records(grid_xy, inverse_z, normals, tangents, uv, fold_gain, openness):
     """All that samples need of R vertices, (R * CORNER,). What is divided by z is linear in the image."""
     records = np.empty((inverse_z.shape[0], CORNER))
     for r in range(inverse_z.shape[0]):
@@ -39,6 +47,9 @@ def corner_records(grid_xy, inverse_z, normals, tangents, uv):
             records[r, _NORMAL + np.uintp(k)] = normals[r, k] * over_z
             records[r, _TANGENT + np.uintp(k)] = tangents[r, k] * over_z
         records[r, _UV], records[r, _UV + _1] = uv[r, 0] * over_z, uv[r, 1] * over_z
+        records[r, _GAIN] = fold_gain[r] * over_z
+        for k in range(4):
+            records[r, _OPEN + np.uintp(k)] = openness[r, k] * over_z
     return records.ravel()
 
 
@@ -51,8 +62,11 @@ def rays(K_px: FloatArray, per_pixel: int) -> tuple[float, float, float, float, 
 
 
 @compiled
-def place(i, x, y, triangle, faces, records, ray, b):
-    """Put what is known of a sample at grid point (x, y) of a triangle into place i of the chunk b; returns z."""
+def place(i, x, y, triangle, faces, records, ray, b, pictures):
+    """Put what is known of a sample at grid point (x, y) of a triangle into place i of the chunk b; returns z.
+
+    pictures is a tuple of length 1, or 2 where the sample is lit beside the other hand, too.
+    """
     corners = (
         np.uintp(faces[triangle, 0]) * CORNER,
         np.uintp(faces[triangle, 1]) * CORNER,
@@ -69,6 +83,12 @@ def place(i, x, y, triangle, faces, records, ray, b):
     b[TANGENT_Y + i] = _mixed(corners, weights, _TANGENT + _1, records)
     b[TANGENT_Z + i] = _mixed(corners, weights, _TANGENT + _2, records)
     b[HANDEDNESS + i] = records[corners[0] + _HANDEDNESS]
+    b[GAIN + i] = z * _mixed(corners, weights, _GAIN, records)
+    b[OPEN + i] = z * _mixed(corners, weights, _OPEN, records)
+    b[LIT + i] = z * _mixed(corners, weights, _OPEN + _1, records)
+    if len(pictures) == 2:
+        b[OPEN_BESIDE + i] = z * _mixed(corners, weights, _OPEN + _2, records)
+        b[LIT_BESIDE + i] = z * _mixed(corners, weights, _OPEN + _3, records)
     b[VIEW_X + i] = ray[0] * x + ray[1] * y + ray[2]
     b[VIEW_Y + i] = ray[3] * y + ray[4]
     return z

@@ -10,6 +10,7 @@ from aih_builder.synth.renderers.shade_chunk import (
     BELOW,
     BLUE,
     CHUNK,
+    CREASE,
     GREEN,
     MAP_X,
     MAP_Y,
@@ -30,14 +31,14 @@ _LINEAR = TO_LINEAR.astype(np.float64)
 
 # Four texels per sample: of the row above, left and right, then of the row below.
 _SECOND, _THIRD, _FOURTH = CHUNK, np.uintp(2) * CHUNK, np.uintp(3) * CHUNK
-_BYTE_0, _BYTE_1, _BYTE_2, _BYTE_3, _BYTE_4, _BYTE_5 = (np.uint64(8 * k) for k in range(6))
+_BYTE_0, _BYTE_1, _BYTE_2, _BYTE_3, _BYTE_4, _BYTE_5, _BYTE_6 = (np.uint64(8 * k) for k in range(7))
 _BYTE = np.uint64(255)
 
 
 def packed_texels(pyramid: ImageU8) -> NDArray[np.uint64]:
-    """A pyramid's texels (N, 6), each as one number that one load fetches; the first channel is the lowest byte."""
+    """A pyramid's texels (N, 7), each as one number that one load fetches; the first channel is the lowest byte."""
     packed = np.zeros(len(pyramid), np.uint64)
-    for channel in range(6):
+    for channel in range(7):
         packed |= pyramid[:, channel].astype(np.uint64) << np.uint64(8 * channel)
     return packed
 
@@ -60,7 +61,7 @@ def levels_of(sides, detail):
 def fetch(b, n, texels, levels):
     """Filter all maps for the first n samples of a chunk."""
     finer, coarser, share = levels
-    b[RED : ROUGHNESS + CHUNK] = 0.0
+    b[RED : CREASE + CHUNK] = 0.0
     _add_level(b, n, texels, finer, 1.0 - share)
     if share > 0.0:
         _add_level(b, n, texels, coarser, share)
@@ -79,6 +80,7 @@ def _add_level(b, n, texels, level, weight):
     _add_plain(b, four, _BYTE_3, MAP_X)
     _add_plain(b, four, _BYTE_4, MAP_Y)
     _add_plain(b, four, _BYTE_5, ROUGHNESS)
+    _add_plain(b, four, _BYTE_6, CREASE)
 
 
 @compiled
