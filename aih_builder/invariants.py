@@ -96,7 +96,10 @@ def _targets(s: Sample, counts: Array) -> Iterator[str]:
         if outside := differing(s.image_rgb, s.target_rgb[target], changed):
             yield f"{SIDES[target]} target: {outside} pixels differ from the image outside changed_mask"
         reach = _reach_px(s)
-        if (changed & ~grown(s.amodal_mask[1 - target], reach)).any():
+        near = grown(s.amodal_mask[1 - target], reach)
+        if s.hands_shade:  # the other hand's shade falls on this one
+            near |= grown(s.amodal_mask[target], reach)
+        if (changed & ~near).any():
             yield f"{SIDES[target]} target: changed_mask reaches over {reach} px beyond the other hand"
 
 

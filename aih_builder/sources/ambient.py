@@ -72,10 +72,12 @@ def _surroundings() -> FloatArray:
     """Directions (128, 3) of the picture's texels behind the hands, then of the camera's side; of equal area."""
     steps = (2 * np.arange(_GRID) + 1.0) / _GRID - 1
     y, x = (axis.ravel() for axis in np.meshgrid(steps, steps, indexing="ij"))
-    x, y = x * np.sqrt(1 - y * y / 2), y * np.sqrt(1 - x * x / 2)  # the square becomes a disc
-    squared = np.minimum(x * x + y * y, 1.0)
-    out = np.sqrt(2 - squared)
-    behind = np.stack([x * out, y * out, 1 - squared], axis=1)
+    # The square becomes a disc, ring by ring, the disc a half sphere, both without change of area's shares.
+    wide = np.abs(x) >= np.abs(y)
+    radius = np.where(wide, x, y)
+    turn = np.where(wide, np.pi / 4 * y / x, np.pi / 2 - np.pi / 4 * x / y)
+    out = radius * np.sqrt(2 - radius * radius)
+    behind = np.stack([out * np.cos(turn), out * np.sin(turn), 1 - radius * radius], axis=1)
     return np.concatenate([behind, behind * [1, 1, -1]])
 
 

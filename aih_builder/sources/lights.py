@@ -23,6 +23,7 @@ _COMMON_LUMA, _SCENE_SHARE = 0.15, 0.15  # a background of another luma moves th
 _RIM_SHARE = 0.35
 _ROLL_SPREAD_DEG = 60.0  # of the key's side around "above"
 _SURE_OF_SIDE = 0.25  # how far the background's middle of brightness lies off centre where it tells the key's side
+_AMBIENT_TINTS = (0.4, 2.0)  # per channel, against the luma: cameras take out a part of strong colours
 _BRIGHTEST, _LEAN = 6, 0.3  # texels of the background's 64, and how far tints lean to their colour
 
 # Linear sRGB of black bodies of luma 1, by reciprocal temperature: 10000 K to 2500 K. From Planck's law and the
@@ -136,7 +137,7 @@ def _ambient(rng: np.random.Generator, seen: FloatArray) -> FloatArray:
     """Coefficients (9, 3) of mean luma 1: the background's, its tint and its contrast softened, brighter from above."""
     strength, contrast, from_above = rng.uniform(0.3, 0.9), rng.uniform(0.4, 1.0), rng.uniform(0.0, 0.5)
     luma = (seen * _LUMA).sum(axis=2, keepdims=True)
-    light = luma + strength * (seen - luma)
+    light = luma * np.clip(1 + strength * (seen / luma - 1), *_AMBIENT_TINTS)
     mean = light.mean(axis=(0, 1))
     light = (mean + contrast * (light - mean)) / (mean * _LUMA).sum()
     ambient = (1 - from_above) * fitted(light)

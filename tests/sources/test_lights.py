@@ -4,9 +4,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aih_builder.config import LightRanges
-from aih_builder.sources.ambient import hemisphere
+from aih_builder.sources.ambient import hemisphere, irradiance
 from aih_builder.sources.lights import EXPOSURE_RANGE, PEAK_LIMIT, Lights, ball_rgb, draw_lights, exposure
 
+EVERYWHERE = np.concatenate([np.eye(3), -np.eye(3), np.array([[1.0, 1, 1], [-1, 1, -1], [1, -1, -1]]) / np.sqrt(3)])
 SEEDS = st.integers(0, 2**32 - 1)
 STRENGTHS = st.floats(1e-3, 1e3)
 
@@ -47,10 +48,9 @@ def test_directions_are_unit_vectors_and_the_key_stands_on_the_cameras_side(
     count = len(lights.directions)
     assert 2 <= count <= 4
     assert lights.radiance_rgb.shape == (count, 3)
-    np.testing.assert_allclose(np.linalg.norm([*lights.directions, lights.up], axis=1), 1, atol=1e-12)
+    np.testing.assert_allclose(np.linalg.norm(lights.directions, axis=1), 1, atol=1e-12)
     assert lights.directions[0, 2] < -0.3
-    assert lights.up[1] < 0
-    for colours in (lights.radiance_rgb, lights.sky_rgb, lights.ground_rgb):
+    for colours in (lights.radiance_rgb, irradiance(lights.ambient_rgb, EVERYWHERE)):
         assert np.isfinite(colours).all()
         assert (colours >= 0).all()
 
@@ -58,7 +58,7 @@ def test_directions_are_unit_vectors_and_the_key_stands_on_the_cameras_side(
 @given(seed=SEEDS)
 def test_the_same_stream_gives_the_same_lights(seed: int) -> None:
     first, again = (draw_lights(stream(seed), LightRanges(), plain((90, 80, 70))) for _ in range(2))
-    for name in ("directions", "radiance_rgb", "sky_rgb", "ground_rgb", "up"):
+    for name in ("directions", "radiance_rgb", "ambient_rgb"):
         assert getattr(first, name).tobytes() == getattr(again, name).tobytes()
 
 
@@ -89,9 +89,19 @@ def test_the_ambient_takes_its_colour_from_the_background(channel: int) -> None:
     coloured[..., channel] = 220
     for number in range(20):
         tinted, white = (draw_lights(stream(number), LightRanges(), each) for each in (coloured, grey))
-        for side in ("sky_rgb", "ground_rgb"):
-            shares = [getattr(lights, side)[channel] / getattr(lights, side).sum() for lights in (tinted, white)]
-            assert shares[0] > shares[1] + 0.05
+        found = [irradiance(lights.ambient_rgb, EVERYWHERE) for lights in (tinted, white)]
+        shares = [colours[:, channel] / colours.sum(axis=1) for colours in found]
+        assert (shares[0] > shares[1] + 0.05).all()
+
+
+def test_the_key_mostly_comes_from_the_backgrounds_brighter_side_in_its_colour() -> None:
+    background = plain((20, 20, 20))
+    background[:, 48:] = (250, 200, 150)
+    drawn = [draw_lights(stream(i), LightRanges(), background) for i in range(300)]
+    assert np.mean([lights.directions[0, 0] > 0 for lights in drawn]) > 0.8
+    grey = [draw_lights(stream(i), LightRanges(), plain((90, 90, 90))) for i in range(300)]
+    warmth = [np.mean([each.radiance_rgb[0, 0] / each.radiance_rgb[0, 2] for each in some]) for some in (drawn, grey)]
+    assert warmth[0] > 1.15 * warmth[1]
 
 
 def test_a_light_is_seen_on_the_side_that_its_direction_names() -> None:

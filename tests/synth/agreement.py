@@ -1,6 +1,7 @@
 """Scenes as the engine draws them, and how far two renderers agree on one of them."""
 
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,7 +14,7 @@ from aih_builder.shards.plan import make_plan
 from aih_builder.synth.assets import load_assets
 from aih_builder.synth.engine import Tally
 from aih_builder.synth.render import RenderEngine
-from aih_builder.synth.renderers.base import AMODAL_ALPHA, Layer, RenderRequest
+from aih_builder.synth.renderers.base import AMODAL_ALPHA, HandDraw, Layer, RenderRequest
 from tests.builders import small_manifest
 from tools.bench.scenes import Recorder
 
@@ -22,17 +23,26 @@ _LUMA = np.array([0.2126, 0.7152, 0.0722])
 
 
 def scenes(count: int, size_px: int) -> list[RenderRequest]:
-    """The requests behind the first samples of the small manifest, at another size, normals included."""
-    manifest = small_manifest(image_size_px=size_px, fields=["normal"])
+    """The requests behind the first samples of the small manifest, at another size; with normals, shade, folds."""
+    manifest = small_manifest(image_size_px=size_px, fields=["normal"], look={"shading": {"shadows": 0.8}})
     requests, recorder = [], Recorder()
+    rng = np.random.default_rng(11)
+    creases = cv2.GaussianBlur(rng.integers(0, 256, (512, 512), np.uint8), (0, 0), 2.0)
     with tempfile.TemporaryDirectory() as folder:
         plan = make_plan(manifest, Path(folder) / "dataset")
         engine = RenderEngine(manifest, load_assets(manifest, plan.cache, plan.backgrounds), recorder)
         for number in range(count):
             engine.make(index_of(SampleName("render", "train", number)), Tally())
             assert recorder.last is not None
-            requests.append(recorder.last)
+            hands = [None if hand is None else _folded(hand, creases, rng) for hand in recorder.last.hands]
+            requests.append(replace(recorder.last, hands=(hands[0], hands[1])))
     return requests
+
+
+def _folded(hand: HandDraw, creases: np.ndarray, rng: np.random.Generator) -> HandDraw:
+    """The hand with folds all over, deepened here and smoothed there."""
+    texture = replace(hand.texture, id=f"{hand.texture.id} folded", creases=creases)
+    return replace(hand, texture=texture, fold_gain=rng.uniform(0, 2.5, len(hand.uv)))
 
 
 class Agreement(NamedTuple):

@@ -41,16 +41,30 @@ def compare(requests: list[RenderRequest], supersamples: int) -> list[Agreement]
         for a, b in zip(cpu.render(request), gpu.render(request), strict=True):
             assert (a is None) == (b is None)
             if a is not None and b is not None:
+                assert (a.beside_rgba is None) == (b.beside_rgba is None)
                 found.append(agreement(a, b))
+                if a.beside_rgba is not None and b.beside_rgba is not None:
+                    found.append(agreement(replace(a, rgba=a.beside_rgba), replace(b, rgba=b.beside_rgba)))
+    assert any(layer is not None and layer.beside_rgba is not None for layer in cpu.render(requests[0]))
     assert len(found) >= 1.5 * len(requests)
     return found
+
+
+def shown(picture: np.ndarray | None) -> np.ndarray:
+    return np.empty(0) if picture is None else picture
 
 
 def same(a: Layers, b: Layers) -> bool:
     """Whether two pictures by one device are the same to the last bit."""
     return all(
         (x is None and y is None)
-        or (x is not None and y is not None and np.array_equal(x.rgba, y.rgba) and np.array_equal(x.depth_m, y.depth_m))
+        or (
+            x is not None
+            and y is not None
+            and np.array_equal(x.rgba, y.rgba)
+            and np.array_equal(x.depth_m, y.depth_m)
+            and np.array_equal(shown(x.beside_rgba), shown(y.beside_rgba))
+        )
         for x, y in zip(a, b, strict=True)
     )
 
@@ -146,7 +160,7 @@ def test_textures_and_meshes_that_go_are_freed(
     monkeypatch.setattr(pyrender_renderer, "_MESH_BYTES", 1)
     renderer = pyrender_renderer.PyrenderRenderer()
     first = renderer._pyramid(next(hand for hand in requests[0].hands if hand is not None))
-    names = first.albedo_roughness, first.normal_xy
+    names = first.albedo_roughness, first.relief
     assert all(GL.glIsTexture(name) for name in names)
     assert all(same(renderer.render(r), layers) for r, layers in zip(requests, expected, strict=False))
     assert len(renderer._pyramids._values) == 1

@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 
 from aih_builder.imaging import DISPLAY_GAMMA, to_u8
+from aih_builder.sources.texture_set import TextureSet
 from aih_builder.synth.renderers.rasterize import project_to_grid
 from aih_builder.synth.renderers.shade import texture_pyramid
-from aih_builder.synth.renderers.shade_chunk import BLUE, CHUNK, GREEN, MAP_X, MAP_Y, RED, ROUGHNESS, ROWS, U, V
+from aih_builder.synth.renderers.shade_chunk import BLUE, CHUNK, CREASE, GREEN, MAP_X, MAP_Y, RED, ROUGHNESS, ROWS, U, V
 from aih_builder.synth.renderers.shade_place import rays
 from aih_builder.synth.renderers.shade_texture import TO_LINEAR, fetch, levels_of, packed_texels
 
@@ -16,27 +17,32 @@ N = int(CHUNK)
 @pytest.fixture(scope="module")
 def pyramid() -> tuple[np.ndarray, np.ndarray]:
     rng = np.random.default_rng(0)
-    maps = rng.integers(0, 256, (32, 32, 7), np.uint8)
-    return texture_pyramid(maps[..., :3], maps[..., 3:6], maps[..., 6])
+    return texture_pyramid(texture_of(rng.integers(0, 256, (32, 32, 8), np.uint8)), 1)
+
+
+def texture_of(maps: np.ndarray) -> TextureSet:
+    """A set whose left hand has these maps (S, S, 8): albedo, normal, roughness, crease."""
+    albedo = np.stack([np.zeros_like(maps[..., :3]), maps[..., :3]])
+    return TextureSet("maps", 5, "CC0-1.0", albedo, maps[..., 3:6], maps[..., 6], creases=maps[..., 7])
 
 
 def fetched(pyramid, u: np.ndarray, v: np.ndarray, detail: float) -> np.ndarray:
-    """(n, 6)"""
+    """(n, 7)"""
     texels, sides = pyramid
     b = np.full(ROWS * N, np.nan)
     b[int(U) : int(U) + len(u)], b[int(V) : int(V) + len(v)] = u, v
     fetch(b, np.uintp(len(u)), packed_texels(texels), levels_of(sides, detail))
-    rows = (RED, GREEN, BLUE, MAP_X, MAP_Y, ROUGHNESS)
+    rows = (RED, GREEN, BLUE, MAP_X, MAP_Y, ROUGHNESS, CREASE)
     return np.stack([b[int(row) : int(row) + len(u)] for row in rows], axis=1)
 
 
 def bilinear(pyramid, level: int, u: float, v: float) -> np.ndarray:
     texels, sides = pyramid
     side, start = int(sides[level]), int((sides[:level] ** 2).sum())
-    image = texels[start : start + side * side].reshape(side, side, 6).astype(float)
+    image = texels[start : start + side * side].reshape(side, side, 7).astype(float)
     image[..., :3] = TO_LINEAR[texels[start : start + side * side, :3]].reshape(side, side, 3)
     x, y = u * side - 0.5, (1 - v) * side - 0.5
-    total = np.zeros(6)
+    total = np.zeros(7)
     for j in (int(np.floor(y)), int(np.floor(y)) + 1):
         for i in (int(np.floor(x)), int(np.floor(x)) + 1):
             weight = (1 - abs(x - i)) * (1 - abs(y - j))
@@ -82,11 +88,11 @@ def test_a_ray_meets_the_point_that_is_seen_there(per_pixel: int) -> None:
 
 def test_a_pyramid_holds_the_maps_and_their_means_in_linear_light() -> None:
     """The finest level is what goes there and back through linear light: every level returns to itself."""
-    maps = np.random.default_rng(1).integers(0, 256, (16, 16, 7), np.uint8)
-    texels, sides = texture_pyramid(maps[..., :3], maps[..., 3:6], maps[..., 6])
-    linear, rest = TO_LINEAR[maps[..., :3]], maps[..., [3, 4, 6]].astype(np.float32)
+    maps = np.random.default_rng(1).integers(0, 256, (16, 16, 8), np.uint8)
+    texels, sides = texture_pyramid(texture_of(maps), 1)
+    linear, rest = TO_LINEAR[maps[..., :3]], maps[..., [3, 4, 6, 7]].astype(np.float32)
     assert sides.tolist() == [16, 8]
-    for found in (texels[:256].reshape(16, 16, 6), texels[256:].reshape(8, 8, 6)):
+    for found in (texels[:256].reshape(16, 16, 7), texels[256:].reshape(8, 8, 7)):
         albedo = 255.0 * linear ** (1.0 / DISPLAY_GAMMA)
         assert np.array_equal(found, to_u8(np.concatenate([albedo, rest], axis=2)))
         linear, rest = (

@@ -10,7 +10,7 @@ from aih_builder.geometry import FloatArray
 from aih_builder.synth.renderers.base import HandDraw
 from aih_builder.synth.renderers.samples import is_creased
 
-VERTEX_FLOATS = 12  # position 3, normal 3, tangent 4, uv 2
+VERTEX_FLOATS = 18  # position 3, normal 3, tangent 4, uv 2, gain of folds and openness: 2 + 4, the last of them unused
 NOTHING, CENTRE, EVERY = 0, 1, 2  # which samples of a pixel are shaded
 
 _NEAREST_M = 1e-3  # what is nearer to the camera's plane is not drawn
@@ -32,6 +32,9 @@ def pack_vertices(hand: HandDraw, out: NDArray[np.float32]) -> None:
     out[:, 3:6] = hand.normals
     out[:, 6:10] = hand.tangents
     out[:, 10:12] = hand.uv
+    out[:, 12] = hand.fold_gain_of_all()
+    out[:, 13:17] = hand.openness_of_all()
+    out[:, 17] = 0.0
 
 
 def frustum(positions_m: FloatArray, K_px: FloatArray, size_px: int) -> Frustum | None:

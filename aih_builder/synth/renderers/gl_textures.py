@@ -6,25 +6,27 @@ from OpenGL import GL
 from aih_builder.imaging import ImageU8
 from aih_builder.synth.renderers.shade import TO_LINEAR
 
-_TEXEL_BYTES = 8 + 4  # of both maps, in half floats
+_TEXEL_BYTES = 8 + 6  # of both maps, in half floats
 
 
 class GpuPyramid:
-    """One hand's maps: albedo and roughness, and the normal's x and y. Needs a current context, free() too."""
+    """One hand's maps: albedo and roughness; the normal's x and y and the crease. Needs a current context, free() too."""
 
     def __init__(self, texels: ImageU8, sides: np.ndarray) -> None:
-        """Upload what texture_pyramid() gives: texels (N, 6), level by level, and each level's side."""
+        """Upload what texture_pyramid() gives: texels (N, 7), level by level, and each level's side."""
         self.n_bytes = len(texels) * _TEXEL_BYTES
         colour = np.empty((len(texels), 4), np.float16)
         colour[:, :3] = TO_LINEAR[texels[:, :3]]
         colour[:, 3] = texels[:, 5] / np.float32(255)
-        normal = (texels[:, 3:5] / np.float32(127.5) - 1).astype(np.float16)
+        relief = np.empty((len(texels), 3), np.float16)
+        relief[:, :2] = texels[:, 3:5] / np.float32(127.5) - 1
+        relief[:, 2] = texels[:, 6] / np.float32(255)
         self.albedo_roughness = _upload(colour, sides, GL.GL_RGBA16F, GL.GL_RGBA)
-        self.normal_xy = _upload(normal, sides, GL.GL_RG16F, GL.GL_RG)
+        self.relief = _upload(relief, sides, GL.GL_RGB16F, GL.GL_RGB)
 
     def free(self) -> None:
         """Give the GPU's memory back."""
-        GL.glDeleteTextures([self.albedo_roughness, self.normal_xy])
+        GL.glDeleteTextures([self.albedo_roughness, self.relief])
 
 
 def _upload(texels: np.ndarray, sides: np.ndarray, stored_as: int, channels: int) -> int:

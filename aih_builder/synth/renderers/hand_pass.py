@@ -18,11 +18,11 @@ from aih_builder.errors import ConfigError
 from aih_builder.geometry import FloatArray
 from aih_builder.imaging import DISPLAY_GAMMA
 from aih_builder.sources.lights import Lights
-from aih_builder.synth.renderers.base import KNEE, SPECULAR_F0, WRAP
+from aih_builder.synth.renderers.base import BLEED, FOLD_TINT, KNEE, SPECULAR_F0, WRAP
 from aih_builder.synth.renderers.gl_textures import GpuPyramid
 
 LIGHT_LIMIT = 8
-COLOUR, NORMAL = 0, 1  # what a pass draws
+COLOUR, NORMAL, BESIDE = 0, 1, 2  # what a pass draws: the hand alone, its normals, in the other hand's shade
 
 _SHADERS = Path(__file__).parent / "shaders"
 _DEFINITIONS = {
@@ -31,8 +31,10 @@ _DEFINITIONS = {
     "SHOULDER_KNEE": str(KNEE),
     "GAMMA_SHOWN": str(DISPLAY_GAMMA),
     "WRAP_RGB": f"vec3{WRAP}",
+    "BLEED_RGB": f"vec3{BLEED}",
+    "FOLD_TINT_RGB": f"vec3{FOLD_TINT}",
 }
-_UNITS = {"albedo_roughness": (0, GL.GL_TEXTURE0), "normal_xy": (1, GL.GL_TEXTURE1)}
+_UNITS = {"albedo_roughness": (0, GL.GL_TEXTURE0), "relief": (1, GL.GL_TEXTURE1)}
 
 
 class ClipCamera(pyrender.Camera):
@@ -165,9 +167,7 @@ class HandPass(pyrender.Renderer):
         for name, values in (
             ("light_directions", lights.directions),
             ("light_radiance", lights.radiance_rgb),
-            ("sky", lights.sky_rgb),
-            ("ground", lights.ground_rgb),
-            ("up", lights.up),
+            ("surroundings", lights.ambient_rgb),
         ):
             if len(values):
                 values = np.ascontiguousarray(values, np.float32).reshape(-1, 3)
@@ -185,7 +185,7 @@ class HandPass(pyrender.Renderer):
     def _bind_maps(self, program: Any, drawing: Drawing) -> None:
         maps = {
             "albedo_roughness": drawing.pyramid.albedo_roughness,
-            "normal_xy": drawing.pyramid.normal_xy,
+            "relief": drawing.pyramid.relief,
         }
         for name, texture in maps.items():
             number, unit = _UNITS[name]

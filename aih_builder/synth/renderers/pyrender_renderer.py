@@ -97,11 +97,14 @@ class PyrenderRenderer(Renderer):
     def _layer(self, request: RenderRequest, hand: HandDraw) -> Layer:
         size = request.size_px
         rgba, depth_m = np.zeros((size, size, 4), np.uint8), np.zeros((size, size), np.float32)
+        beside_rgba = np.zeros_like(rgba) if hand.is_shaded() else None
         normal = np.zeros((size, size, 3), np.int8) if request.with_normals else None
         seen = frustum(hand.positions_m, request.K_px, size)
         if seen is None:
-            return Layer(rgba, depth_m, normal)
+            return Layer(rgba, depth_m, normal, beside_rgba)
         order, (left, top) = ORDER[request.supersamples], seen.box_px[:2]
+        from aih_builder.synth.renderers.hand_pass import BESIDE, NORMAL
+
         mesh = self._posed(hand)
         mesh.is_visible = True
         try:
@@ -109,12 +112,15 @@ class PyrenderRenderer(Renderer):
             centre = samples.centres.rgba
             every = centre if samples.edges is None else samples.edges.rgba
             resolve(samples.near, samples.kinds, centre, every, order, left, top, rgba, depth_m)
+            if beside_rgba is not None:
+                centre, every = self._drawn_again(request, samples, seen, BESIDE)
+                resolve(samples.near, samples.kinds, centre, every, order, left, top, beside_rgba, depth_m)
             if normal is not None:
-                centre, every = self._drawn_normals(request, samples, seen)
+                centre, every = self._drawn_again(request, samples, seen, NORMAL)
                 resolve_normals(samples.near, samples.kinds, centre, every, order, left, top, normal)
         finally:
             mesh.is_visible = False
-        return Layer(rgba, depth_m, normal)
+        return Layer(rgba, depth_m, normal, beside_rgba)
 
     def _samples(self, request: RenderRequest, hand: HandDraw, seen: Frustum) -> _Samples:
         from aih_builder.synth.renderers.hand_pass import Drawing
@@ -149,15 +155,15 @@ class PyrenderRenderer(Renderer):
         self._draw(request, seen, edges)
         return _Samples(near, kinds, centres, edges)
 
-    def _drawn_normals(self, request: RenderRequest, samples: _Samples, seen: Frustum) -> tuple[np.ndarray, np.ndarray]:
-        """Normals + 128 at pixel centres and at all samples; the same twice where centres suffice."""
-        from aih_builder.synth.renderers.hand_pass import NORMAL
-
+    def _drawn_again(
+        self, request: RenderRequest, samples: _Samples, seen: Frustum, wanted: int
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Another picture (normals are + 128) at pixel centres and at all samples; the same twice where centres do."""
         drawn = []
         for drawing in (samples.centres, samples.edges):
             if drawing is not None and drawing.rgba is not None:
                 drawn.append(np.empty_like(drawing.rgba))
-                self._draw(request, seen, replace(drawing, wanted=NORMAL, rgba=drawn[-1], depth=None))
+                self._draw(request, seen, replace(drawing, wanted=wanted, rgba=drawn[-1], depth=None))
         return drawn[0], drawn[-1]
 
     def _draw(self, request: RenderRequest, seen: Frustum, drawing: "Drawing") -> None:
@@ -174,19 +180,20 @@ class PyrenderRenderer(Renderer):
     def _new_mesh(self, hand: HandDraw) -> _Mesh:
         import pyrender
 
-        primitive = pyrender.Primitive(hand.positions_m, hand.normals, hand.tangents, hand.uv, indices=hand.faces)
+        vertices = np.empty((len(hand.uv), VERTEX_FLOATS), np.float32)
+        pack_vertices(hand, vertices)
+        position, normal, tangent, uv, gain_open, shade = np.split(vertices, np.cumsum([3, 3, 4, 2, 2]), axis=1)
+        primitive = pyrender.Primitive(position, normal, tangent, uv, gain_open, shade, indices=hand.faces)
         mesh = pyrender.Mesh([primitive], is_visible=False)
         node = pyrender.Node(mesh=mesh)
         self._scene.add_node(node)
-        return _Mesh(hand.faces, hand.uv, mesh, node, np.empty((len(hand.uv), VERTEX_FLOATS), np.float32))
+        return _Mesh(hand.faces, hand.uv, mesh, node, vertices)
 
     def _pyramid(self, hand: HandDraw) -> "GpuPyramid":
         from aih_builder.synth.renderers.gl_textures import GpuPyramid
 
-        texture = hand.texture
         return self._pyramids.get(
-            (texture.id, hand.side),
-            lambda: GpuPyramid(*texture_pyramid(texture.albedo_rgb[hand.side], texture.normal_rgb, texture.roughness)),
+            (hand.texture.id, hand.side), lambda: GpuPyramid(*texture_pyramid(hand.texture, hand.side))
         )
 
 

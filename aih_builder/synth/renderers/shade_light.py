@@ -125,7 +125,7 @@ def _met(b, i, lx, ly, lz):
     d = nh * nh * (a2 - 1.0) + 1.0
     p = 1.0 - vh
     p2 = p * p
-    fresnel = SPECULAR_F0 + (1.0 - SPECULAR_F0) * p2 * p2 * p
+    fresnel = SPECULAR_F0 + max(1.0 - roughness - SPECULAR_F0, 0.0) * p2 * p2 * p
     # D * G * F / (4 nl nv) * pi * nl; the pi of D cancels, and so does nl: what faces away gets 0.
     below = 4.0 * d * d * (b[FACING + i] * (1.0 - k) + k) * (lit * (1.0 - k) + k)
     return nl, np.divide(fresnel * a2 * lit, below)
