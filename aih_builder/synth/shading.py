@@ -27,9 +27,10 @@ class HandShading:
         vertices_m: list[FloatArray | None],
         posed: list[SurfacePose | None],
     ) -> tuple[FloatArray | None, FloatArray | None]:
-        """HandDraw.openness (R, 4), right and left.
+        """HandDraw.openness (R, 4), right and left; None for a hand that is not there.
 
-        Hands are given by model vertices (V, 3) and drawn surfaces, camera frame, or None for one that is not there. The stream says whether the key casts shadows, and how soft they are.
+        Hands are given by their model's vertices (V, 3) and drawn surfaces, camera frame. The stream says whether the
+        key casts shadows, and how soft they are.
         """
         casts, edge_m = rng.random() < look.shadows, rng.uniform(*look.shadow_edge_m)
         shown = [i for i in (0, 1) if vertices_m[i] is not None]

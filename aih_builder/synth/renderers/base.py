@@ -7,8 +7,8 @@ Shading, per point, linear colour:  albedo * (ambient(n) * soft(open, albedo) + 
 * soft(v, w) = v * (1 + w * (1 - v)): what is half hidden gets light from the skin around it, or through the skin
 * seen = soft(lit, BLEED) for the key, the first light, which casts shadows; soft(open, albedo) for the others, which
   are wide. open and lit are HandDraw.openness, between vertices linear in space
-* specular: GGX, Smith-Schlick, F0 = SPECULAR_F0, at grazing angles up to 1 - roughness instead of 1, scaled by max(0, n.l) * pi, times lit or open: radiance 1 shows the
-  albedo as it is
+* specular: GGX, Smith-Schlick, F0 = SPECULAR_F0, up to 1 - roughness at grazing angles, scaled by max(0, n.l) * pi,
+  times lit or open: radiance 1 shows the albedo as it is
 * folds: where the texture's creases map is c and HandDraw.fold_gain g, the normal map's x and y are multiplied by
   1 + (g - 1) c, and the albedo is divided by 1 + FOLD_TINT (g - 1) c
 * output = 255 * shoulder(c) ** (1 / DISPLAY_GAMMA). Up to KNEE the shoulder is c; beyond, it bends towards 1 as a

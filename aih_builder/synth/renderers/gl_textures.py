@@ -10,7 +10,7 @@ _TEXEL_BYTES = 8 + 6  # of both maps, in half floats
 
 
 class GpuPyramid:
-    """One hand's maps: albedo and roughness; the normal's x and y and the crease. Needs a current context, free() too."""
+    """One hand's maps: albedo and roughness; normal and crease. Needs a current context, free() too."""
 
     def __init__(self, texels: ImageU8, sides: np.ndarray) -> None:
         """Upload what texture_pyramid() gives: texels (N, 7), level by level, and each level's side."""

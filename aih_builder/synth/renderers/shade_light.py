@@ -138,9 +138,9 @@ def add_key(b, direction, radiance, pictures):
     red, green, blue = radiance[0], radiance[1], radiance[2]
     for i in range(CHUNK):
         nl, specular = _met(b, i, lx, ly, lz)
-        dull_r, dull_g, dull_b = (
-            b[RED + i] * _wrapped(nl, WRAP[0]), b[GREEN + i] * _wrapped(nl, WRAP[1]), b[BLUE + i] * _wrapped(nl, WRAP[2])
-        )  # fmt: skip
+        dull_r = b[RED + i] * _wrapped(nl, WRAP[0])
+        dull_g = b[GREEN + i] * _wrapped(nl, WRAP[1])
+        dull_b = b[BLUE + i] * _wrapped(nl, WRAP[2])
         share = b[LIT + i]
         mirrored = specular * share
         b[OUT_RED + i] += red * (dull_r * _soft(share, BLEED[0]) + mirrored)
@@ -162,9 +162,9 @@ def add_fill(b, direction, radiance, pictures):
     for i in range(CHUNK):
         nl, specular = _met(b, i, lx, ly, lz)
         albedo_r, albedo_g, albedo_b = b[RED + i], b[GREEN + i], b[BLUE + i]
-        dull_r, dull_g, dull_b = (
-            albedo_r * _wrapped(nl, WRAP[0]), albedo_g * _wrapped(nl, WRAP[1]), albedo_b * _wrapped(nl, WRAP[2])
-        )  # fmt: skip
+        dull_r = albedo_r * _wrapped(nl, WRAP[0])
+        dull_g = albedo_g * _wrapped(nl, WRAP[1])
+        dull_b = albedo_b * _wrapped(nl, WRAP[2])
         share = b[OPEN + i]
         mirrored = specular * share
         b[OUT_RED + i] += red * (dull_r * _soft(share, albedo_r) + mirrored)
