@@ -16,7 +16,8 @@ from aih_builder.hands.arrays import HandArrays
 
 REACH_M = 0.06  # beyond, a disc hides nothing
 _DISCS = 192
-_STRENGTH = np.float32(1.25)  # openness is exp(-_STRENGTH * hidden share): many discs stand behind one another
+_STRENGTH = np.float32(2.0)  # openness is exp(-_STRENGTH * hidden share): many discs stand behind one another
+_DEPTH_M = 0.005  # points look out from this far under the skin: what touches them is still before them
 _TURN_M = 0.012  # a face whose normal stands square to a patch's counts as this much farther away
 
 Float32Array = NDArray[np.float32]
@@ -105,7 +106,7 @@ def _solid(vertices, faces, disc_of, points, discs):
     for i in range(vertices.shape[0]):
         length = max(np.sqrt(normals[i, 0] ** 2 + normals[i, 1] ** 2 + normals[i, 2] ** 2), 1e-20)
         for k in range(3):
-            points[k, i] = np.float32(vertices[i, k])
+            points[k, i] = np.float32(vertices[i, k] - _DEPTH_M * normals[i, k] / length)
             points[3 + k, i] = np.float32(normals[i, k] / length)
     for d in range(discs.shape[1]):
         length = max(np.sqrt(turns[d, 0] ** 2 + turns[d, 1] ** 2 + turns[d, 2] ** 2), 1e-20)
@@ -132,4 +133,4 @@ def _hide(points, discs, hidden):
             towards = max(nx[i] * vx + ny[i] * vy + nz[i] * vz, nothing)
             back = max(-(mx * vx + my * vy + mz * vz), nothing)
             fade = max(one - squared * per_reach, nothing)
-            hidden[i] += np.divide(area * towards * back * fade * fade, squared * (pi * squared + area))
+            hidden[i] += np.divide(area * towards * back * fade, squared * (pi * squared + area))
