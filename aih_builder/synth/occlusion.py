@@ -28,7 +28,7 @@ class Patches(NamedTuple):
 
     faces: NDArray[np.int64]  # (F, 3)
     disc_of: NDArray[np.int64]  # (F,)
-    count: int
+    discs: int
 
 
 class Solid(NamedTuple):
@@ -61,7 +61,7 @@ def patches(arrays: HandArrays) -> Patches:
 def solid(cam_vertices_m: FloatArray, fixed: Patches) -> Solid:
     """A hand (V, 3) in its pose."""
     points = np.zeros((6, len(cam_vertices_m)), np.float32)
-    discs = np.zeros((7, fixed.count), np.float32)
+    discs = np.zeros((7, fixed.discs), np.float32)
     _solid(np.ascontiguousarray(cam_vertices_m, np.float64), fixed.faces, fixed.disc_of, points, discs)
     return Solid(points, discs, cam_vertices_m.min(axis=0), cam_vertices_m.max(axis=0))
 

@@ -103,9 +103,9 @@ def test_it_goes_with_what_is_counted_along_two_hundred_directions() -> None:
 
 def test_patches_are_many_small_and_hold_every_face() -> None:
     fixed: Patches = PATCHES[0]
-    sizes = np.bincount(fixed.disc_of, minlength=fixed.count)
+    sizes = np.bincount(fixed.disc_of, minlength=fixed.discs)
     assert sizes.sum() == len(RIGHT.faces)
-    assert 150 <= fixed.count <= 200
+    assert 150 <= fixed.discs <= 200
     assert 1 <= sizes.min() <= sizes.max() <= 25
     corners = RIGHT.v_template[RIGHT.faces]
     area = np.linalg.norm(np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]), axis=1).sum() / 2
