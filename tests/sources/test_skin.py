@@ -14,8 +14,8 @@ from aih_builder.errors import AssetError, ConfigError
 from aih_builder.geometry import FloatArray
 from aih_builder.hands.arrays import HandArrays, open_hand
 from aih_builder.hands.conventions import FINGERS
+from aih_builder.hands.landmarks import anatomy
 from aih_builder.sources.skin import Bakery, open_hand_nails, set_id
-from aih_builder.sources.skin_anatomy import anatomy
 from aih_builder.sources.skin_atlas import fill_gutters, make_atlas, vertex_normals
 from aih_builder.sources.skin_noise import cells, fbm, noise, spots
 from aih_builder.sources.texture_set import TextureSet
