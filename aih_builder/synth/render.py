@@ -285,6 +285,7 @@ class RenderEngine(Engine):
             framing=design.framing, target_hand=design.target, scene_id=index,
             skin_tone=np.where(present, texture.tone, 0).astype(np.int8), pose_family=pair.family,
             mean_luma=mean_luma(composite.image_rgb),
+            skin_age=np.where(present, texture.age, 0).astype(np.float32),
             index=index, seed=self._manifest.seed, attempt=attempt, engine=self.name, split=split,
             annotation=pair.annotation,
             shape_id=pair.shape_id, pose_id=pair.source_id, texture_id=texture.id, background_id=background.source_id,
