@@ -67,7 +67,7 @@ def bump(distance: FloatArray, width: float) -> FloatArray:
 def palm_share(skin: Skin, seed: int) -> FloatArray:
     """How far a texel has palm skin (N,), poor in melanin. Its border wavers with the seed."""
     waver = fbm(skin.points, 18.0, seed, 3)
-    share = smoothstep(-skin.dorsal + 0.1 * waver, -0.22, 0.34)
+    share = smoothstep(-skin.dorsal + 0.12 * waver, -0.34, 0.46)
     wrist = smoothstep(skin.points[:, 0] + 3.0 * waver, -34.0, 10.0)
     return share * (0.2 + 0.8 * wrist)
 
