@@ -12,7 +12,7 @@ import numpy as np
 
 from aih_builder.errors import AssetError, ConfigError
 from aih_builder.geometry import FloatArray
-from aih_builder.hands.arrays import HandArrays
+from aih_builder.hands.arrays import HandArrays, open_hand
 from aih_builder.imaging import ImageU8, read_image, to_u8
 from aih_builder.paths import render_assets
 from aih_builder.rng import Purpose, sample_rng
@@ -41,6 +41,7 @@ from aih_builder.sources.skin_relief import (
     draw_lines,
     nail_ridges,
 )
+from aih_builder.sources.skin_transfer import transferred
 from aih_builder.sources.texture_set import TextureSet
 
 # A set's item number in its pool is tone * 1000 + number, counted from where no other pool's numbers reach.
@@ -76,11 +77,11 @@ def _stream(tone: int, number: int, seed: int) -> np.random.Generator:
 
 
 class Bakery:
-    """Bakes sets for one hand model at one size. Each set depends on (person, seed) alone.
+    """Bakes sets for one hand model, a right one, at one size. Each set depends on (person, seed) alone.
 
-    nails (Sn, Sn, 3) u8 is a map in the hand's UV layout: nail plate, rim, and place along the nail
-    from cuticle to tip.
-    Raises AssetError where it is another kind of image.
+    nails (Sn, Sn, 3) u8 is a map in the open hand's UV layout: nail plate, rim, and place along the nail
+    from cuticle to tip. A hand of another layout gets the open hand's skin, transferred.
+    Raises AssetError where the map is another kind of image.
     """
 
     def __init__(self, hand: HandArrays, nails: ImageU8, size_px: int) -> None:
@@ -93,7 +94,10 @@ class Bakery:
     @cached_property
     def skin(self) -> Skin:
         """The texels of the hand."""
-        return map_skin(self._hand, make_atlas(self._hand, self.size_px), self._nails / 255.0)
+        hand, lender, atlas = self._hand, open_hand(), make_atlas(self._hand, self.size_px)
+        if hand.uv_digest() != lender.uv_digest():
+            hand, atlas = lender, transferred(atlas, hand, lender)
+        return map_skin(hand, atlas, self._nails / 255.0)
 
     def lines(self, variant: int) -> Lines:
         """Where the lines of a variant lie."""
@@ -142,9 +146,7 @@ def bake_albedo(skin: Skin, lines: Lines, palette: Palette, person: Person, rng:
     return to_u8(skin.atlas.image(to_srgb(colour)))
 
 
-def _skin_colour(
-    skin: Skin, lines: Lines, palette: Palette, old: float, rng: np.random.Generator
-) -> FloatArray:
+def _skin_colour(skin: Skin, lines: Lines, palette: Palette, old: float, rng: np.random.Generator) -> FloatArray:
     """Linear colour (N, 3) of all texels as if there were neither nails nor hair."""
     points, finest = skin.points, 1.5 * skin.texel_mm
     palm = palm_share(skin, draw_seed(rng))

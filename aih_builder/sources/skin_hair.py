@@ -109,6 +109,6 @@ def _cover(points, roots, along, across, normals, length_mm, bend, width_mm, blu
             if abs(d) > 3.0 * sigma:
                 continue
             beyond = max(max(-u, u - length), 0.0) / sigma
-            share = width / (sigma * 1.7724539) * np.exp(-(d / sigma) ** 2 - beyond * beyond)
+            share = width / (sigma * 1.7724539) * np.exp(-((d / sigma) ** 2) - beyond * beyond)
             bare[n] *= 1.0 - min(share, 0.95)
     return 1.0 - bare

@@ -147,7 +147,9 @@ class FolderTextures(TextureSource):
         """A map of a set: its own, else the one that the index gives to all; None where there is neither."""
         own = item.get("maps", {})
         if not isinstance(own, dict):
-            raise AssetError(f"{self._index}: set '{item['id']}': maps is {own!r}, expected the set's own maps by name.")
+            raise AssetError(
+                f"{self._index}: set '{item['id']}': maps is {own!r}, expected the set's own maps by name."
+            )
         found = own.get(name, self._maps.get(name))
         if found is None:
             return None
@@ -215,9 +217,15 @@ class ProceduralTextures(TextureSource):
         write_sets(folder, all_sets(self), hand)
 
 
-def shipped_textures(hand: HandArrays) -> FolderTextures:
-    """The sets that travel with the package, for the open hand."""
-    return FolderTextures(render_assets() / "textures", hand)
+def shipped_textures(hand: HandArrays) -> TextureSource:
+    """The sets that travel with the package; for a hand of other texture coordinates the same persons, baked."""
+    folder = render_assets() / "textures"
+    if read_json(folder / INDEX)["uv_sha256"] == hand.uv_digest():
+        return FolderTextures(folder, hand)
+    from aih_builder.sources.skin import Bakery, open_hand_nails
+    from aih_builder.sources.skin_people import SEED, SHIPPED, SIZE_PX
+
+    return ProceduralTextures(Bakery(hand, open_hand_nails(), SIZE_PX), SHIPPED, SEED)
 
 
 def _procedural(textures: Textures, seed: int, hand: HandArrays) -> TextureSource:
