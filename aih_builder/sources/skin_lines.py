@@ -107,8 +107,8 @@ def _vein_curves(joints: FloatArray, rng: np.random.Generator) -> list[tuple[Flo
     side = int(rng.integers(2))
     for start, trunk, where in (
         ((middle + ring) / 2 - (3, 0), trunks[side], rng.uniform(0.38, 0.52)),
-        (index + (-16, 13), trunks[0], rng.uniform(0.5, 0.65)),
-        (little + (-14, -9), trunks[1], rng.uniform(0.45, 0.6)),
+        (index - (16, -13), trunks[0], rng.uniform(0.5, 0.65)),
+        (little - (14, 9), trunks[1], rng.uniform(0.45, 0.6)),
     ):
         curves.append((_into(start, trunk, where, rng), rng.uniform(1.1, 1.5), 0.8))
     over = trunks[side][int(rng.uniform(0.2, 0.3) * 400)]

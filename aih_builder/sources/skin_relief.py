@@ -80,7 +80,7 @@ def _height_mm(skin: Skin, lines: Lines, palm: FloatArray, old: float, rng: np.r
     """Height of the skin over the mesh (N,)."""
     points, texel_mm = skin.points, skin.texel_mm
     cell = max(1.3, 2.6 * texel_mm)
-    height = (0.05 + 0.03 * old) * cells(points, cell, draw_seed(rng)) * (1 - 0.6 * palm)
+    height = (0.04 + 0.035 * old) * cells(points, cell, draw_seed(rng)) * (1 - 0.6 * palm)
     height += (0.02 + 0.014 * old) * fbm(points, 3.0, draw_seed(rng), 3, 2 * texel_mm)
     height -= (0.17 + 0.08 * old) * lines.creases + (0.10 + 0.12 * old) * lines.wrinkles
     back = smoothstep(skin.dorsal, 0.1, 0.6)

@@ -1,8 +1,8 @@
 """The open hand's skin on another hand: which place of the open hand each texel of the other hand's atlas shows.
 
 The open hand is bent onto the other's bones (hands/lending.py). A texel's point takes over the nearest point of that
-skin: where it lies on the open hand at rest, with what normal, weights and place on the nail map. The skin is then baked
-from these, as the open hand's own is; each texel is looked up in space, so charts may lie as they like.
+skin: where it lies on the open hand at rest, with what normal, weights and place on the nail map. The skin is then
+baked from these, as the open hand's own is; each texel is looked up in space, so charts may lie as they like.
 """
 
 from dataclasses import replace

@@ -10,8 +10,9 @@ A folder of sets holds
                      bottom. Albedo and normals hold the folds as they are on a flat hand
 
 The index names the maps of all sets in `maps`, and in the `maps` of a set those that it has of its own: skins of
-different age differ in relief. A set may state the `age` in years that it shows. Both hands use the texture coordinates
-of the right hand. Row 0 is the top of a map, at v = 1. The index may give a sha256 for each file, which is then checked.
+different age differ in relief. A set may state the `age` in years that it shows. Both hands use the texture
+coordinates of the right hand. Row 0 is the top of a map, at v = 1. The index may give a sha256 for each file, which is
+then checked.
 """
 
 import hashlib

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from aih_builder.errors import AssetError, ConfigError
-from aih_builder.hands.arrays import ARRAYS, HandArrays, load_hand_arrays, open_hand, save_hand_arrays
+from aih_builder.hands.arrays import ARRAYS, load_hand_arrays, open_hand, save_hand_arrays
 from aih_builder.hands.backends import hand_pair
 from aih_builder.hands.bringing import bring_hand
 from aih_builder.hands.conventions import LEFT, MIRROR, RIGHT, mirror_pose

@@ -17,7 +17,6 @@ from aih_builder.hands.conventions import FINGERS
 from aih_builder.hands.landmarks import anatomy
 from aih_builder.imaging import ImageU8
 from aih_builder.sample import SPECS
-from aih_builder.sample import SPECS
 from aih_builder.sources.skin import Bakery, Person, draw_person, open_hand_nails, set_id
 from aih_builder.sources.skin_atlas import fill_gutters, make_atlas
 from aih_builder.sources.skin_hair import hair

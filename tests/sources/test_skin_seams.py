@@ -133,8 +133,8 @@ def across_borders(step_m: float) -> tuple[FloatArray, np.ndarray]:
     """Points in a row across each chart border, square to it and a step apart: two on either side.
 
     Texture coordinates (E, 4, 2) and faces (E, 4). The middle pair lies half a step from the border on either side, so
-    its difference is the step across; those of the outer pairs are steps inside a chart, at the same place. Rows that would
-    leave the two faces are left out.
+    its difference is the step across; those of the outer pairs are steps inside a chart, at the same place. Rows that
+    would leave the two faces are left out.
     """
     faces, uv_faces, v, uv = hand().faces, hand().uv_faces, hand().v_template, hand().uv
     first: dict[tuple[int, int], tuple[int, int]] = {}

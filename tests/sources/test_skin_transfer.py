@@ -48,7 +48,7 @@ def nail_centres_mm(of: str, points_m: FloatArray) -> FloatArray:
 def test_nails_lie_where_the_same_shape_of_the_open_hand_has_them() -> None:
     """The re-meshed hand is a shape of the open hand, so the truth is known: its own vertices, in another order."""
     hand, truth = open_hand(), np.empty_like(open_hand().v_template)
-    # The foreign hand's vertices are the open hand's, permuted: undone by their weights and posedirs, which moved along.
+    # The foreign hand's vertices are the open hand's, permuted: undone by their posedirs, which moved along.
     other = foreign_hand()
     key = {row.tobytes(): n for n, row in enumerate(hand.posedirs.reshape(len(truth), -1))}
     truth[[key[row.tobytes()] for row in other.posedirs.reshape(len(truth), -1)]] = other.v_template
