@@ -70,6 +70,12 @@ REFUSED = {
     "too near": (at("camera.distance_m", [0.1, 0.9]), "distance_m must be at least 0.25"),
     "too far": (at("camera.distance_m", [0.4, 31]), "distance_m must be at most 30"),
     "tones of shipped sets": (at("pools.textures.tones", [1]), "tones is for source: procedural"),
+    "ages of shipped sets": (at("pools.textures.age", [20, 40]), "age is for source: procedural"),
+    "a child's skin": (at("pools.textures", {"source": "procedural", "age": [8, 40]}), "age.0': .* greater than or eq"),
+    "falling hair": (
+        at("pools.textures", {"source": "procedural", "hair": [1, 0.5]}),
+        "lowest 1.0 exceeds highest 0.5",
+    ),
     "framing": (at("camera.framing", {"target": 0.7, "both": 0.7}), "expected 1"),
     "bins": (at("streams.render.occlusion.bins", [0, 1]), "2 bins need 1 shares, got 4"),
     "falling bins": (at("streams.render.occlusion.bins", [0, 0.2, 0.1, 0.4, 0.8]), "bins must rise"),

@@ -60,6 +60,7 @@ CORE_LIBRARIES = {
     "simplejpeg",
     "threadpoolctl",
     "typer",
+    "xatlas",
     "yaml",
 }
 

@@ -8,13 +8,21 @@ import typer
 from aih_builder.cli.terminal import answer
 from aih_builder.errors import ConfigError
 from aih_builder.hands.arrays import load_hand_arrays, open_hand, save_hand_arrays
-from aih_builder.hands.bringing import MANO_LICENCE, SUFFIX, bring_hand
+from aih_builder.hands.bringing import HAND_NAME, MANO_LICENCE, SUFFIX, Brought, bring_hand
 from aih_builder.hands.checking import CheckedFile, check_hands
 from aih_builder.hands.mano_file import export_hand
+from aih_builder.sources.textures import shipped_textures
 
 app = typer.Typer(no_args_is_help=True, help="Hand models: the open one, and MANO's files.")
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for a program to read.")]
+FixLeft = Annotated[
+    str, typer.Option(help="auto, true or false: turn x of the left hand's shape directions, wrong as published.")
+]
+Licence = Annotated[
+    str | None, typer.Option(help=f"Licence id, which samples made with this hand record [{MANO_LICENCE}].")
+]
+TEXTURES_NAME = "textures"
 _UNTOLD = "not known: it takes sound files of both hands to tell"
 _FIXES = {"auto": None, "true": True, "false": False}
 
@@ -65,25 +73,52 @@ def check(
 def convert(
     path: Annotated[Path, typer.Argument(metavar="PATH", help="A MANO pickle, or a folder with one or both.")],
     out: Annotated[Path, typer.Argument(metavar="FILE.npz", help="The hand to write.")],
-    fix_left: Annotated[
-        str, typer.Option(help="auto, true or false: turn x of the left hand's shape directions, wrong as published.")
-    ] = "auto",
-    licence: Annotated[
-        str | None, typer.Option(help=f"Licence id, which samples made with this hand record [{MANO_LICENCE}].")
-    ] = None,
+    fix_left: FixLeft = "auto",
+    licence: Licence = None,
     as_json: Json = False,
 ) -> None:
     """Make a hand of MANO files, with texture coordinates and joint axes, for `hands.model` of a manifest or --hand."""
-    if fix_left not in _FIXES:
-        raise ConfigError(f"--fix-left {fix_left}: expected {', '.join(_FIXES)}.")
     if out.suffix != SUFFIX:
         raise ConfigError(f"{out}: a hand is a {SUFFIX}. Give a name that ends in {SUFFIX}.")
     if out.exists():
         load_or_refuse(out)
-    brought = bring_hand(path, _FIXES[fix_left], licence)
+    brought = _brought(path, fix_left, licence)
     save_hand_arrays(brought.arrays, out)
-    described = {"licence": brought.arrays.licence or "CC0-1.0", "digest": brought.arrays.digest()}
-    answer({"file": str(out)} | brought.told | described, as_json)
+    answer({"file": str(out)} | _told(brought), as_json)
+
+
+@app.command()
+def prepare(
+    path: Annotated[Path, typer.Argument(metavar="PATH", help="A MANO pickle, or a folder with one or both.")],
+    out: Annotated[Path, typer.Argument(metavar="DIR", help="Folder to write hand.npz and textures/ into.")],
+    fix_left: FixLeft = "auto",
+    licence: Licence = None,
+    as_json: Json = False,
+) -> None:
+    """Make a hand of MANO files as `convert` does, and the shipped persons' skin for it, once for all manifests.
+
+    DIR then serves as `hands.model`, DIR/textures as `pools.textures` of source folder.
+    """
+    if out.exists() and not out.is_dir():
+        raise ConfigError(f"{out}: is not a folder. Give another name.")
+    if out.is_dir() and any(out.iterdir()):
+        load_or_refuse(out / HAND_NAME)
+    brought = _brought(path, fix_left, licence)
+    source = shipped_textures(brought.arrays)
+    save_hand_arrays(brought.arrays, out / HAND_NAME)
+    source.write_to(out / TEXTURES_NAME, brought.arrays)
+    made = {"file": str(out / HAND_NAME), "textures": str(out / TEXTURES_NAME), "texture_sets": len(source.entries)}
+    answer(made | _told(brought), as_json)
+
+
+def _brought(path: Path, fix_left: str, licence: str | None) -> Brought:
+    if fix_left not in _FIXES:
+        raise ConfigError(f"--fix-left {fix_left}: expected {', '.join(_FIXES)}.")
+    return bring_hand(path, _FIXES[fix_left], licence)
+
+
+def _told(brought: Brought) -> dict[str, Any]:
+    return brought.told | {"licence": brought.arrays.licence or "CC0-1.0", "digest": brought.arrays.digest()}
 
 
 def load_or_refuse(path: Path) -> None:

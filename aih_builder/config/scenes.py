@@ -61,6 +61,11 @@ class Textures(Model):
     tones: tuple[Annotated[int, Field(strict=True, ge=1, le=10)], ...] = tuple(range(1, 11))
     per_tone: Annotated[int, Field(strict=True, ge=1, le=1000)] = 3
     size_px: Literal[256, 512, 1024, 2048] = 512
+    age: tuple[Annotated[int, Field(strict=True, ge=18, le=80)], Annotated[int, Field(strict=True, ge=18, le=80)]] = (
+        18,
+        80,
+    )
+    hair: tuple[Fraction, Fraction] = (0.0, 1.0)  # of the densest that is drawn
     path: Path | None = None
 
     @model_validator(mode="after")
@@ -72,7 +77,10 @@ class Textures(Model):
     @model_validator(mode="after")
     def _only_baking_has_choices(self) -> "Textures":
         fields = type(self).model_fields
-        given = [name for name in ("tones", "per_tone", "size_px") if getattr(self, name) != fields[name].default]
+        choices = ("tones", "per_tone", "size_px", "age", "hair")
+        given = [name for name in choices if getattr(self, name) != fields[name].default]
+        ordered(self.age)
+        ordered(self.hair)
         if given and self.source != "procedural":
             raise ValueError(f"{given[0]} is for source: procedural; the sets of source: {self.source} are as they are")
         return self

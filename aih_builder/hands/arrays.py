@@ -50,7 +50,6 @@ class HandArrays:
 
     # Of hands that come from elsewhere.
     licence: str = ""  # an SPDX id; empty: the open hand's
-    atlas: str = ""  # digest of the texture coordinates whose atlas uv lies in; empty: its own
     other: "HandArrays | None" = None  # the hand of the other side, where it is not the mirror image
 
     def other_hand(self) -> "HandArrays":
@@ -85,9 +84,7 @@ class HandArrays:
         return sha.hexdigest()
 
     def uv_digest(self) -> str:
-        """sha256 of the texture coordinates whose atlas a right hand uses: textures that were drawn for them fit."""
-        if self.atlas:
-            return self.atlas
+        """sha256 of a right hand's texture coordinates: textures that were drawn for them fit."""
         sha = hashlib.sha256()
         for array, dtype in ((self.uv, "<f8"), (self.uv_faces, "<i8")):
             sha.update(np.ascontiguousarray(array, dtype).tobytes())
@@ -95,9 +92,9 @@ class HandArrays:
 
 
 # The names of the arrays, in their order.
-ARRAYS = tuple(field.name for field in fields(HandArrays) if field.name not in ("side", "licence", "atlas", "other"))
+ARRAYS = tuple(field.name for field in fields(HandArrays) if field.name not in ("side", "licence", "other"))
 _OF_OTHER = "left_"  # before the names of the left hand's arrays, in a file that has its own
-_TEXTS = ("licence", "atlas")
+_TEXTS = ("licence",)
 _UNREADABLE = (OSError, ValueError, EOFError, MemoryError, NotImplementedError, zipfile.BadZipFile, zlib.error)
 
 

@@ -1,7 +1,7 @@
 """Hands that a user brings: MANO's pickles, or the package's own `.npz`.
 
-MANO has no texture coordinates and no anatomical axes: they are lent by the open hand (hands/lending.py), whose
-textures, poses' limits and nails then fit.
+MANO has no texture coordinates and no anatomical axes. Axes and limits are lent by the open hand (hands/lending.py);
+the coordinates are cut for the right hand's own mesh (hands/unwrapping.py), and the left hand takes them over.
 """
 
 import logging
@@ -17,13 +17,16 @@ from aih_builder.hands.checking import AS_PUBLISHED, FIXED, CheckedFile, check_h
 from aih_builder.hands.conventions import MIRROR, N_FACES, N_JOINTS, PARENTS, TIP_VERTICES
 from aih_builder.hands.lending import lend
 from aih_builder.hands.mano_checks import problems
+from aih_builder.hands.unwrapping import unwrapped, with_coordinates_of
 
 log = logging.getLogger(__name__)
 
 MANO_LICENCE = "LicenseRef-MANO"
 SUFFIX = ".npz"  # of the package's own layout
+HAND_NAME = f"hand{SUFFIX}"  # in a folder that `aih hand prepare` made
 
 _OWN_KEYS = ("uv", "uv_faces", "tip_vertices", "dof_axes", "dof_limits_rad")  # write_mano adds them
+_NO_UV = np.zeros((0, 2))
 _NEGLIGIBLE = 1e-9  # a left hand that is nearer than this to the mirrored right one is its mirror image
 
 
@@ -35,12 +38,14 @@ class Brought(NamedTuple):
 
 
 def bring_hand(path: Path, fix_left: bool | None = None, licence: str | None = None) -> Brought:
-    """The hand of a MANO pickle, of a folder with one or both, or of a `.npz` of the package's own.
+    """The hand of a MANO pickle, of a folder with one or both, of a `.npz` of the package's own or a folder with one.
 
     fix_left: whether x of the left hand's shape directions is to be turned; None finds that out from both files.
     A side that is missing is the mirror image of the other. The licence is MANO's unless another is named; that of a
     `.npz` is what it states. Raises ConfigError for a path or an option that fits nothing, AssetError for bad files.
     """
+    if (path / HAND_NAME).is_file():
+        path = path / HAND_NAME
     if path.suffix == SUFFIX:
         if fix_left is not None:
             raise ConfigError(f"{path}: fix_left is for MANO's pickles; a {SUFFIX} is as it was made.")
@@ -60,6 +65,7 @@ def bring_hand(path: Path, fix_left: bool | None = None, licence: str | None = N
         hands[side], told[f"{side}_skin"] = _completed(content, side)
     if "left" not in files and fix_left is not None:
         raise ConfigError(f"{path}: fix_left is for a left hand's file, and there is only the right one's.")
+    _cover(hands)
     brought = Brought(_licensed(_paired(hands, told), licence, MANO_LICENCE), told)
     log.info("%s: %s", path, ", ".join(f"{key.replace('_', ' ')} {value}" for key, value in told.items()))
     return brought
@@ -90,7 +96,7 @@ def _wanted(path: Path, fix_left: bool | None, found: str | None) -> str:
 
 
 def _completed(content: dict[str, np.ndarray], side: str) -> tuple[HandArrays, str]:
-    """A hand from MANO's arrays, and where its texture coordinates and axes are from."""
+    """A hand from MANO's arrays, and where its axes and its skin are from; without texture coordinates but its own."""
     owned = all(key in content for key in _OWN_KEYS)
     hand = HandArrays(
         side=side,
@@ -103,18 +109,28 @@ def _completed(content: dict[str, np.ndarray], side: str) -> tuple[HandArrays, s
         hands_mean=content["hands_mean"],
         hands_components=content["hands_components"],
         tip_vertices=content["tip_vertices"] if owned else TIP_VERTICES.copy(),
-        uv=content["uv"] if owned else np.zeros((1, 2)),
+        uv=content["uv"] if owned else _NO_UV,
         uv_faces=content["uv_faces"] if owned else np.zeros((N_FACES, 3), np.int64),
         dof_axes=content["dof_axes"] if owned else np.zeros((N_JOINTS, 3, 3)),
         dof_limits_rad=content["dof_limits_rad"] if owned else np.zeros((N_JOINTS, 3, 2)),
     )
     if owned:
         return hand, "its own"
-    lender = open_hand()
-    lent = lend(lender, hand if side == "right" else hand.mirrored())
-    arrays = replace(lent.arrays, atlas=lender.uv_digest())
+    lent = lend(open_hand(), hand if side == "right" else hand.mirrored())
     found = f"the open hand's, {lent.mean_mm:.1f} mm away on average, {lent.greatest_mm:.1f} at most"
-    return arrays if side == "right" else arrays.mirrored(), found
+    return lent.arrays if side == "right" else lent.arrays.mirrored(), found
+
+
+def _cover(hands: dict[str, HandArrays]) -> None:
+    """Give the hands that have no texture coordinates the right one's, or those of the only one."""
+    if "right" not in hands:
+        if not len(hands["left"].uv):
+            hands["left"] = unwrapped(hands["left"].mirrored()).mirrored()
+        return
+    if not len(hands["right"].uv):
+        hands["right"] = unwrapped(hands["right"])
+    if "left" in hands and not len(hands["left"].uv):
+        hands["left"] = with_coordinates_of(hands["left"], hands["right"])
 
 
 def _paired(hands: dict[str, HandArrays], told: dict[str, Any]) -> HandArrays:

@@ -1,8 +1,8 @@
-"""Lends a foreign hand what MANO's files lack: texture coordinates, axes and limits of the joints, from the open hand.
+"""Lends a foreign hand what MANO's files lack: axes and limits of the joints, from the open hand, and the way between
+the two skins.
 
 Both hands have the same 16 joints, so the open hand can be bent and scaled, bone by bone, onto the foreign one's. Then
-each foreign vertex lies near the open hand's skin, and takes over the texture coordinates of the nearest point. Where a
-face falls over a seam of the atlas all its corners stay in one chart, so no face is torn.
+each foreign point lies near the open hand's skin.
 """
 
 from collections.abc import Iterator
@@ -11,15 +11,14 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import sparse
-from scipy.sparse.csgraph import connected_components
 from scipy.spatial import KDTree
 
 from aih_builder.geometry import FloatArray
 from aih_builder.hands.arrays import HandArrays
 from aih_builder.hands.conventions import FINGERS, N_JOINTS
 
-_CANDIDATES = 48  # triangles around a point among which the nearest is sought; all are some mm wide
+_CANDIDATES = 24  # triangles around a point among which the nearest is sought; all are some mm wide
+_AT_ONCE = 4096  # points
 
 
 class Lent(NamedTuple):
@@ -30,6 +29,18 @@ class Lent(NamedTuple):
     greatest_mm: float
 
 
+class Nearest(NamedTuple):
+    """Points of a surface, one for each point asked about: face, shares of its corners, distance."""
+
+    face: NDArray[np.int64]  # (N,)
+    shares: FloatArray  # (N, 3)
+    away_m: FloatArray  # (N,)
+
+    def blend(self, values: FloatArray, faces: NDArray) -> FloatArray:
+        """Values (N, C) at the points, of values (V, C) at the corners of faces (F, 3)."""
+        return np.einsum("nk,nkc->nc", self.shares, values[faces[self.face]])
+
+
 class _Bones(NamedTuple):
     """How each joint's surroundings move from the lender to the borrower."""
 
@@ -38,34 +49,26 @@ class _Bones(NamedTuple):
 
 
 def lend(lender: HandArrays, borrower: HandArrays) -> Lent:
-    """The borrower with texture coordinates, axes and limits of the lender. Both are hands of one side."""
-    theirs, mine = (hand.J_regressor @ hand.v_template for hand in (lender, borrower))
-    bones = _bones(lender, theirs, borrower, mine)
-    skin = _bent(lender, bones, theirs, mine)
-    chart_of_face = _charts(lender.uv_faces, len(lender.uv))
-    corners = skin[lender.faces]
-
-    centres = borrower.v_template[borrower.faces].mean(axis=1)
-    charts = chart_of_face[_closest(centres, corners)[0]]
-    pairs, corner = np.unique(
-        np.stack([borrower.faces.ravel(), np.repeat(charts, 3)], axis=1), axis=0, return_inverse=True
-    )
-    uv = np.empty((len(pairs), 2))
-    for chart in np.unique(charts):
-        of_chart = np.flatnonzero(chart_of_face == chart)
-        mine_here = pairs[:, 1] == chart
-        face, shares, _ = _closest(borrower.v_template[pairs[mine_here, 0]], corners[of_chart])
-        uv[mine_here] = np.einsum("nk,nkc->nc", shares, lender.uv[lender.uv_faces[of_chart[face]]])
-
-    away_m = _closest(borrower.v_template, corners)[2]
+    """The borrower with axes and limits of the lender. Both are hands of one side."""
+    bones, skin = _bent_onto(lender, borrower)
+    away_m = nearest(borrower.v_template, skin[lender.faces]).away_m
     arrays = replace(
         borrower,
-        uv=uv,
-        uv_faces=corner.reshape(-1, 3).astype(np.int64),
         dof_axes=np.einsum("jab,jkb->jka", bones.rotations, lender.dof_axes),
         dof_limits_rad=lender.dof_limits_rad.copy(),
     )
     return Lent(arrays, 1e3 * float(away_m.mean()), 1e3 * float(away_m.max()))
+
+
+def bent_onto(lender: HandArrays, borrower: HandArrays) -> FloatArray:
+    """The lender's vertices (V, 3) on the borrower's bones. Both are hands of one side."""
+    return _bent_onto(lender, borrower)[1]
+
+
+def _bent_onto(lender: HandArrays, borrower: HandArrays) -> tuple[_Bones, FloatArray]:
+    theirs, mine = (hand.J_regressor @ hand.v_template for hand in (lender, borrower))
+    bones = _bones(lender, theirs, borrower, mine)
+    return bones, _bent(lender, bones, theirs, mine)
 
 
 def _bones(lender: HandArrays, theirs: FloatArray, borrower: HandArrays, mine: FloatArray) -> _Bones:
@@ -113,22 +116,19 @@ def _shortest_turn(a: FloatArray, b: FloatArray) -> FloatArray:
     return np.eye(3) + cross + cross @ cross / max(1.0 + float(a @ b), 1e-9)
 
 
-def _charts(uv_faces: NDArray, count: int) -> NDArray[np.int32]:
-    """The chart of each face: faces that share texture vertices lie in one."""
-    ends = np.concatenate([uv_faces[:, [0, 1]], uv_faces[:, [1, 2]]])
-    graph = sparse.coo_matrix((np.ones(len(ends)), ends.T), (count, count))
-    return connected_components(graph, directed=False)[1][uv_faces[:, 0]]
-
-
-def _closest(points: FloatArray, corners: FloatArray) -> tuple[NDArray[np.int64], FloatArray, FloatArray]:
-    """Of each point (N, 3) the nearest of the triangles (F, 3, 3), its shares of the corners (N, 3), the distance."""
-    tree = KDTree(corners.mean(axis=1))
-    near = np.asarray(tree.query(points, k=min(_CANDIDATES, len(corners)))[1])  # (N, K)
-    shares = _shares(points, corners[near])
-    reached = np.einsum("nkc,nkcx->nkx", shares, corners[near])
-    away = np.linalg.norm(reached - points[:, None], axis=2)
-    rows, best = np.arange(len(points)), away.argmin(axis=1)
-    return near[rows, best], shares[rows, best], away[rows, best]
+def nearest(points: FloatArray, corners: FloatArray) -> Nearest:
+    """The points of triangles (F, 3, 3) that are nearest to points (N, 3)."""
+    tree, count = KDTree(corners.mean(axis=1)), min(_CANDIDATES, len(corners))
+    found = []
+    for start in range(0, len(points), _AT_ONCE):
+        some = points[start : start + _AT_ONCE]
+        near = np.asarray(tree.query(some, k=count)[1])  # (N, K)
+        shares = _shares(some, corners[near])
+        reached = np.einsum("nkc,nkcx->nkx", shares, corners[near])
+        away = np.linalg.norm(reached - some[:, None], axis=2)
+        rows, best = np.arange(len(some)), away.argmin(axis=1)
+        found.append(Nearest(near[rows, best], shares[rows, best], away[rows, best]))
+    return Nearest(*(np.concatenate(parts) for parts in zip(*found, strict=True)))
 
 
 def _shares(points: FloatArray, corners: FloatArray) -> FloatArray:

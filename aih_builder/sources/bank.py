@@ -50,7 +50,7 @@ RAW_LIMIT_BYTES = 256 * 2**20
 MARGIN = 1.5
 ID_BYTES = 23  # two ids and a sign between them fit the 48 bytes of a sample's sources
 
-_FORMAT, _VERSION = "aih-bank", 1
+_FORMAT, _VERSION = "aih-bank", 2
 _LOG_EVERY_S = 10.0
 _CHUNK_BYTES = 16 * 2**20
 _REMEDY = "Put the old file back, or build it again with `aih bank build`."
@@ -84,6 +84,7 @@ class BankEntry:
     shape_id: Annotated[str, Spec("str48", "", "source of the betas")]
     texture_id: Annotated[str, Spec("str48", "", "source of the skin")]
     background_id: Annotated[str, Spec("str48", "", "source of the background")]
+    skin_age: Annotated[float, Spec("float32", "", "years that the skin shows, 0 unknown")] = 0.0
 
     def __post_init__(self) -> None:
         check_arrays(self)

@@ -28,7 +28,7 @@ class Atlas:
     points_m: FloatArray  # (N, 3)
     normals: FloatArray  # (N, 3)
     weights: FloatArray  # (N, 16)
-    uv: FloatArray  # (N, 2)
+    uv: FloatArray  # (N, 2) where the nail map shows the texel's place: of the open hand, if it lends its skin
     texel_m: FloatArray  # (N, 2): metres per texel along u and v
 
     def image(self, values: FloatArray) -> FloatArray:
@@ -61,7 +61,7 @@ def make_atlas(hand: HandArrays, size_px: int) -> Atlas:
         inside=outside.ravel()[index] <= 1e-6,
         face=face,
         points_m=_blend(hand.v_template, hand.faces, face, bary),
-        normals=_unit_rows(_blend(vertex_normals(hand), hand.faces, face, bary)),
+        normals=unit_rows(_blend(vertex_normals(hand), hand.faces, face, bary)),
         weights=_blend_weights(hand, face, bary),
         uv=_blend(hand.uv, hand.uv_faces, face, bary),
         texel_m=_texel_size(hand, size_px)[face],
@@ -75,7 +75,7 @@ def vertex_normals(hand: HandArrays) -> FloatArray:
     normals = np.zeros_like(hand.v_template)
     for k in range(3):
         np.add.at(normals, hand.faces[:, k], face_normals)
-    return _unit_rows(normals)
+    return unit_rows(normals)
 
 
 def fill_gutters(image: FloatArray, known: np.ndarray) -> FloatArray:
@@ -130,7 +130,8 @@ def _blend_weights(hand: HandArrays, face: np.ndarray, bary: FloatArray) -> Floa
     return weights / weights.sum(axis=1, keepdims=True)
 
 
-def _unit_rows(vectors: FloatArray) -> FloatArray:
+def unit_rows(vectors: FloatArray) -> FloatArray:
+    """Vectors (N, 3) at length 1."""
     return vectors / np.maximum(np.sqrt((vectors**2).sum(axis=1, keepdims=True)), 1e-12)
 
 

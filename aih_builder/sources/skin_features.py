@@ -20,6 +20,8 @@ _THUMB_CREASES = {1: (-0.8, 1.8), 2: (-1.2, 0.8)}
 # Across a finger's back: offsets of the wrinkles at the middle and end joint.
 _KNUCKLE_WRINKLES = {1: (-4.4, -2.7, -1.3, 0.1, 1.5, 2.9, 4.5), 2: (-2.2, -0.8, 0.5, 1.9)}
 
+_JITTER_MM = 0.35  # of a line's place along its finger
+
 _LUNULAS = {  # height as a share of the nail, half width in mm
     "thumb": (0.24, 5.0),
     "index": (0.15, 3.5),
@@ -35,7 +37,7 @@ def line_profile(distance: FloatArray, width: float, texel_mm: float) -> FloatAr
     return (width / drawn) ** 0.7 * bump(distance, drawn)
 
 
-def finger_creases(skin: Skin, rng: np.random.Generator, jitter_mm: float) -> FloatArray:
+def finger_creases(skin: Skin, rng: np.random.Generator) -> FloatArray:
     """Flexion creases on the palm side of the fingers (N,), 0 to about 1."""
     drawn = np.zeros(len(skin.points))
     warp = wobble(skin, rng)
@@ -51,7 +53,7 @@ def finger_creases(skin: Skin, rng: np.random.Generator, jitter_mm: float) -> Fl
             side *= smoothstep(share[rows], 0.05, 0.4) if k else smoothstep(share[rows], 0.2, 0.6)
             patchy = np.clip(0.8 + 0.3 * noise(skin.points[rows], 5.0, draw_seed(rng)), 0.15, 1.2)
             for offset in offsets:
-                at = offset + rng.normal(0.0, jitter_mm) + rng.normal(0.0, 0.02) * across
+                at = offset + rng.normal(0.0, _JITTER_MM) + rng.normal(0.0, 0.02) * across
                 strength = rng.uniform(0.7, 1.0) * (1.0 if offset == offsets[0] else 0.75)
                 strength *= 0.6 if first == _THUMB and k == 1 else 1.0
                 line = line_profile(along - at + warp[rows], 0.45, skin.texel_mm)
@@ -59,7 +61,7 @@ def finger_creases(skin: Skin, rng: np.random.Generator, jitter_mm: float) -> Fl
     return drawn
 
 
-def knuckle_wrinkles(skin: Skin, rng: np.random.Generator, jitter_mm: float) -> FloatArray:
+def knuckle_wrinkles(skin: Skin, rng: np.random.Generator) -> FloatArray:
     """Wrinkles on the backs of finger joints (N,), 0 to about 1: arcs that part around the joint."""
     drawn = np.zeros(len(skin.points))
     warp = wobble(skin, rng)
@@ -72,7 +74,7 @@ def knuckle_wrinkles(skin: Skin, rng: np.random.Generator, jitter_mm: float) -> 
             lattice = np.clip(np.abs(fine) * -1.6 + 0.8, 0.0, 1.0) * bump(along, wide * 1.1)
             drawn[rows] = np.maximum(drawn[rows], 0.45 * lattice * back * bump(across, wide * 1.3))
             for offset in offsets:
-                at = offset + rng.normal(0.0, jitter_mm)
+                at = offset + rng.normal(0.0, 0.7 * _JITTER_MM)
                 shift, reach = rng.normal(0.0, 1.0), wide * rng.uniform(0.65, 1.1)
                 bow = 1.0 - 0.4 * (across / wide) ** 2
                 patchy = 0.75 + 0.4 * noise(skin.points[rows], 3.5, draw_seed(rng))

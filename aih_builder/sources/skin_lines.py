@@ -1,9 +1,7 @@
-"""Long lines on skin: palm lines, wrist creases and veins, drawn as splines in the plane of the palm.
+"""Long lines on skin: palm lines, wrist creases, veins and tendons, drawn as splines in the plane of the palm.
 
 Curves live in (x, z) of the palm frame, mm: x towards the fingers, z towards the thumb.
 """
-
-from itertools import pairwise
 
 import numpy as np
 
@@ -87,40 +85,67 @@ def veins(skin: Skin, rng: np.random.Generator) -> FloatArray:
     drawn = np.zeros(len(points))
     for curve, width, strength in _vein_curves(skin.anatomy.joints, rng):
         far, along = curve_distance(flat, curve)
-        ends = np.clip(np.minimum(along, 1 - along) / 0.15, 0.0, 1.0) ** 0.5
+        ends = smoothstep(along, -0.02, 0.2) * (1 - 0.3 * smoothstep(along, 0.9, 1.0))
         drawn = np.maximum(drawn, strength * ends * bump(far, width))
     deep = np.clip(0.7 + 0.35 * noise(points, 22.0, draw_seed(rng)), 0.05, 1.1)
     back = smoothstep(skin.dorsal, 0.35, 0.8)
-    return drawn * deep * back * (1 - smoothstep(points[:, 0], 88.0, 98.0))
+    return drawn * deep * back * (1 - smoothstep(points[:, 0], 84.0, 98.0))
 
 
 def _vein_curves(joints: FloatArray, rng: np.random.Generator) -> list[tuple[FloatArray, float, float]]:
     """Curve, width in mm and strength of each vein.
 
-    They rise between the knuckles, meet in an arch across the back and leave it along the forearm.
+    They rise between the knuckles and run into two trunks, which leave the back along the forearm; a branch meets a
+    trunk at a sharp angle, as streams meet, and bends into its direction.
     """
-    knuckles = [joints[n, [0, 2]] for n in (_INDEX, _MIDDLE, _RING, _LITTLE)]
-    radial = np.array([45.0 + rng.normal(0, 5), knuckles[0][1] - 12 + rng.normal(0, 3)])
-    ulnar = np.array([52.0 + rng.normal(0, 5), knuckles[3][1] + 12 + rng.normal(0, 3)])
-    crown = (radial + ulnar) / 2 + (rng.uniform(4, 14), rng.normal(0, 3))
-    arch = spline(np.array([radial, (radial + crown) / 2 + (4, 2), crown, ulnar]))
-    curves = [(arch, 1.5, 0.7)]
-
-    def join(one: FloatArray, other: FloatArray, sway_mm: float) -> FloatArray:
-        bend = (one + other) / 2 + rng.normal(0, sway_mm, 2)
-        return spline(np.array([one, bend, other]))
-
-    for a, b in pairwise(knuckles):
-        web = (a + b) / 2 - (2.0, 0.0)
-        meet = arch[int(np.abs(arch[:, 1] - web[1]).argmin())]
-        curves.append((join(web, meet, 3.0), rng.uniform(1.1, 1.6), 0.85))
-    for start, z in ((radial, 10.0), (ulnar, -10.0)):
-        end = np.array([-45.0, z + rng.normal(0, 4)])
-        curves.append((join(start, end, 4.0), rng.uniform(1.5, 2.1), 0.9))
-    for _ in range(3):  # thin branches between any two
-        one, other = (curves[int(rng.integers(len(curves)))][0][int(rng.integers(120, 280))] for _ in range(2))
-        curves.append((join(one, other, 4.0), 0.9, rng.uniform(0.2, 0.6)))
+    index, middle, ring, little = (joints[n, [0, 2]] for n in (_INDEX, _MIDDLE, _RING, _LITTLE))
+    trunks = [
+        _swaying(np.array([(index + middle) / 2 - (3, 0), [48, 14], [10, 17], [-50, 9]]), 2.5, rng),
+        _swaying(np.array([(ring + little) / 2 - (3, 0), [52, -17], [14, -15], [-50, -8]]), 2.5, rng),
+    ]
+    curves = [(trunk, rng.uniform(1.5, 2.0), 0.9) for trunk in trunks]
+    side = int(rng.integers(2))
+    for start, trunk, where in (
+        ((middle + ring) / 2 - (3, 0), trunks[side], rng.uniform(0.38, 0.52)),
+        (index - (16, -13), trunks[0], rng.uniform(0.5, 0.65)),
+        (little - (14, 9), trunks[1], rng.uniform(0.45, 0.6)),
+    ):
+        curves.append((_into(start, trunk, where, rng), rng.uniform(1.1, 1.5), 0.8))
+    over = trunks[side][int(rng.uniform(0.2, 0.3) * 400)]
+    curves.append((_into(over, trunks[1 - side], rng.uniform(0.5, 0.62), rng), 1.2, 0.75))
+    for _ in range(4):  # thin branches
+        trunk = trunks[int(rng.integers(2))]
+        place = rng.uniform(0.45, 0.85)
+        start = trunk[int((place - 0.22) * 400)] + rng.normal(0.0, 9.0, 2)
+        curves.append((_into(start, trunk, place, rng), 0.9, rng.uniform(0.25, 0.6)))
     return curves
+
+
+def _swaying(knots: FloatArray, sway_mm: float, rng: np.random.Generator) -> FloatArray:
+    """A curve (400, 2) through knots that are moved a little, the first one less."""
+    moved = knots + rng.normal(0.0, sway_mm, knots.shape) * np.array([[0.4], *[[1.0]] * (len(knots) - 1)])
+    return spline(moved)
+
+
+def _into(start: FloatArray, trunk: FloatArray, where: float, rng: np.random.Generator) -> FloatArray:
+    """A curve from a point to a place on a trunk (0 to 1), whose direction it takes on."""
+    end, before = trunk[int(where * 400)], trunk[max(int(where * 400) - 45, 0)]
+    lead = 0.55 * before + 0.45 * end + 0.16 * (start - end)
+    return spline(np.array([start, 0.55 * start + 0.45 * lead + rng.normal(0.0, 1.8, 2), lead, end]))
+
+
+def tendons(skin: Skin) -> FloatArray:
+    """The cords from the wrist to the knuckles (N,), 0 to 1: ridges of the back of the hand."""
+    points, joints = skin.points, skin.anatomy.joints
+    flat, drawn = points[:, [0, 2]], np.zeros(len(points))
+    for joint in (_INDEX, _MIDDLE, _RING, _LITTLE):
+        x, z = joints[joint, [0, 2]]
+        cord = spline(np.array([[x - 3, z], [0.62 * x, 0.72 * z], [0.3 * x, 0.42 * z], [4.0, 0.3 * z]]))
+        far, along = curve_distance(flat, cord)
+        # Highest just behind the knuckle; they sink towards the wrist.
+        high = smoothstep(along, 0.02, 0.14) * (1 - 0.85 * smoothstep(along, 0.3, 0.95))
+        drawn = np.maximum(drawn, high * bump(far, 2.3))
+    return drawn * smoothstep(skin.dorsal, 0.3, 0.75)
 
 
 def spline(knots: FloatArray, count: int = 400) -> FloatArray:

@@ -50,10 +50,15 @@ class Palette:
     freckles: float
     vein: float
     crease: float  # how strongly creases and wrinkles are tinted
+    age_spots: float
+    hair: FloatArray
 
 
-def draw_palette(tone: int, rng: np.random.Generator) -> Palette:
-    """The colours of one person of Monk tone 1 to 10. Raises ConfigError for another tone."""
+def draw_palette(tone: int, old: float, rng: np.random.Generator) -> Palette:
+    """The colours of one person of Monk tone 1 to 10; old is 0 for the skin of the young, 1 for the very old.
+
+    Raises ConfigError for another tone.
+    """
     if not 1 <= tone <= 10:
         raise ConfigError(f"skin tone is {tone}, expected a Monk tone from 1 to 10.")
     melanin = _MELANIN[tone - 1]
@@ -62,20 +67,32 @@ def draw_palette(tone: int, rng: np.random.Generator) -> Palette:
     flush = rng.normal(0.0, 1.0) * np.array([0.0, -0.016, -0.012]) * (1 - 0.5 * melanin)
     cast = np.exp(light + warm + flush)
     nail = _linear(_NAIL[tone - 1]) * np.exp(rng.normal(0.0, 0.02, 3)) * np.exp(light)
-    white = _linear((232, 216, 200)) * (1 - 0.35 * melanin)
+    nail *= np.exp(-old * np.array([0.10, 0.14, 0.42]))  # old nails are yellower
+    white = _linear((232, 216, 200)) * (1 - 0.35 * melanin) * np.exp(-old * np.array([0.05, 0.09, 0.3]))
+    sallow = np.exp(-old * rng.uniform(0.3, 1.0) * np.array([0.07, 0.03, 0.11]))
     return Palette(
-        back=_linear(_BACK[tone - 1]) * cast,
-        palm=_linear(_PALM[tone - 1]) * cast,
+        back=_linear(_BACK[tone - 1]) * cast * sallow,
+        palm=_linear(_PALM[tone - 1]) * cast * sallow,
         nail=nail,
         lunula=0.55 * nail + 0.45 * white,
         nail_edge=0.25 * nail + 0.75 * white,
         melanin=melanin,
-        flush=rng.uniform(0.75, 1.2),
-        mottle=rng.uniform(0.7, 1.3),
+        flush=rng.uniform(0.75, 1.2) * (1.1 - 0.35 * old),
+        mottle=rng.uniform(0.7, 1.3) * (0.8 + 0.6 * old),
         freckles=float(rng.choice([0.0, 0.0, 0.3, 0.7])) * (1 - melanin) + 0.08,
-        vein=rng.uniform(0.35, 1.0) * (1 - 0.75 * melanin),
-        crease=rng.uniform(0.8, 1.2),
+        vein=rng.uniform(0.35, 1.0) * (1 - 0.75 * melanin) * (0.7 + 0.5 * old),
+        crease=rng.uniform(0.8, 1.2) * (0.85 + 0.4 * old),
+        age_spots=old * rng.uniform(0.25, 1.0) * (1 - 0.55 * melanin),
+        hair=_hair_colour(melanin, old, rng),
     )
+
+
+def _hair_colour(melanin: float, old: float, rng: np.random.Generator) -> FloatArray:
+    """Black and brown, blond on light skin alone, and grey the oftener the older."""
+    blond, grey = rng.random() < 0.35 * max(0.0, 1 - 5 * melanin), rng.random() < 0.9 * old
+    colour = _linear((150, 112, 72)) if blond else _linear((52, 36, 27)) * (1 - 0.7 * melanin)
+    share = rng.uniform(0.45, 0.95) if grey else 0.0
+    return colour * (1 - share) + _linear((176, 171, 164)) * (1 - 0.55 * melanin) * share
 
 
 def to_srgb(linear: FloatArray) -> FloatArray:

@@ -2,21 +2,28 @@
 
 A folder of sets holds
 
-    textures.json    the index: format, size_px (a power of two), uv_sha256, the shared maps, and the sets
+    textures.json    the index: format, size_px (a power of two), uv_sha256, the maps, and the sets
     <id>.jpg         albedo of one person (JPEG or PNG), size_px wide, twice as high: right hand above left
-    normal.png       tangent-space normals, shared by all sets: x = +u, y = +v, z out; value / 255 * 2 - 1
-    roughness.png    one channel, shared by all sets: value / 255
+    normal.png       tangent-space normals: x = +u, y = +v, z out; value / 255 * 2 - 1
+    roughness.png    one channel: value / 255
+    creases.png      one channel, optional: how far a texel lies in a fold that flexion deepens or smooths; 255 at its
+                     bottom. Albedo and normals hold the folds as they are on a flat hand
 
-Both hands use the texture coordinates of the right hand. Row 0 is the top of a map, at v = 1. The index may give a
-sha256 for each file, which is then checked.
+The index names the maps of all sets in `maps`, and in the `maps` of a set those that it has of its own: skins of
+different age differ in relief. A set may state the `age` in years that it shows. Both hands use the texture
+coordinates of the right hand. Row 0 is the top of a map, at v = 1. The index may give a sha256 for each file, which is
+then checked.
 """
 
 import hashlib
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
+from itertools import chain
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar, final
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, final
+from weakref import WeakValueDictionary
 
 import numpy as np
 
@@ -30,9 +37,14 @@ from aih_builder.sample import SPECS
 from aih_builder.sources.licences import MAX_BYTES, PUBLIC_DOMAIN
 from aih_builder.sources.texture_set import TextureSet
 
+if TYPE_CHECKING:
+    from aih_builder.sources.skin import Bakery, Person
+
 INDEX = "textures.json"
 
 _FORMAT = 1
+_MAPS = {"normal": 3, "roughness": 1, "creases": 1}  # and their channels
+_OLDEST = 120
 _LEAST_PX = 8
 _REMEDY = "Restore the file, or bake the sets again."
 _PLAIN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
@@ -46,6 +58,7 @@ class TextureEntry(NamedTuple):
     id: str
     tone: int
     licence: str  # an SPDX id
+    age: float = 0.0  # years that the skin shows, 0 unknown
 
 
 class TextureSource(ABC):
@@ -98,7 +111,8 @@ class FolderTextures(TextureSource):
             self._items[entry.id] = item
         if not self._items:
             raise AssetError(f"{self._index}: lists no set. Add one, or name another folder.")
-        self._shared: tuple[ImageU8, ImageU8] | None = None
+        # Maps that a set still in use holds are not read again for another one.
+        self._read: WeakValueDictionary[str, ImageU8] = WeakValueDictionary()
 
     @property
     def entries(self) -> tuple[TextureEntry, ...]:
@@ -106,17 +120,16 @@ class FolderTextures(TextureSource):
         return tuple(_entry(item, self._index) for item in self._items.values())
 
     def load(self, set_id: str) -> TextureSet:
-        """One set; the shared maps are read once."""
+        """One set, with its own maps where it has any."""
         item = self._items.get(set_id)
         if item is None:
             raise _unknown(set_id, self._items)
-        size = self._size_px
-        if self._shared is None:
-            normal = self._image(self._map("normal"), (size, size, 3))
-            roughness = self._image(self._map("roughness"), (size, size))
-            self._shared = normal, roughness
+        size, entry = self._size_px, _entry(item, self._index)
         albedo = self._image(item, (2 * size, size, 3)).reshape(2, size, size, 3)
-        return TextureSet(set_id, item["tone"], item["licence"], albedo, *self._shared)
+        normal, roughness, creases = (self._map(name, item) for name in _MAPS)
+        if normal is None or roughness is None:
+            raise AssetError(f"{self._index}: maps: lacks '{'normal' if normal is None else 'roughness'}'.")
+        return TextureSet(set_id, entry.tone, entry.licence, albedo, normal, roughness, entry.age, creases)
 
     def check(self) -> None:
         """Decode every file that the index names."""
@@ -126,15 +139,29 @@ class FolderTextures(TextureSource):
     def write_to(self, folder: Path, hand: HandArrays) -> None:
         """Copy the files as they are."""
         del hand
-        for item in [*self._maps.values(), *self._items.values()]:
+        own = [item.get("maps", {}).values() for item in self._items.values()]
+        for item in [*self._maps.values(), *self._items.values(), *chain.from_iterable(own)]:
             write_whole(folder / item["file"], (self._folder / item["file"]).read_bytes())
         write_whole(folder / INDEX, self._index.read_bytes())
 
-    def _map(self, name: str) -> dict[str, Any]:
-        item = self._maps.get(name)
-        if not isinstance(item, dict):
-            raise AssetError(f"{self._index}: maps: lacks '{name}'.")
-        return item
+    def _map(self, name: str, item: dict[str, Any]) -> ImageU8 | None:
+        """A map of a set: its own, else the one that the index gives to all; None where there is neither."""
+        own = item.get("maps", {})
+        if not isinstance(own, dict):
+            raise AssetError(
+                f"{self._index}: set '{item['id']}': maps is {own!r}, expected the set's own maps by name."
+            )
+        found = own.get(name, self._maps.get(name))
+        if found is None:
+            return None
+        if not isinstance(found, dict):
+            raise AssetError(f"{self._index}: maps: {name} is {found!r}, expected an object with a file.")
+        file, size = _take(found, "file", str, self._index), self._size_px
+        image = self._read.get(file)
+        if image is None:
+            image = self._image(found, (size, size, 3) if _MAPS[name] == 3 else (size, size))
+            self._read[file] = image
+        return image
 
     def _image(self, item: dict[str, Any], shape: tuple[int, ...]) -> ImageU8:
         """An image of the folder, checked against its digest (if the index has one) and its shape."""
@@ -164,37 +191,24 @@ class FolderTextures(TextureSource):
 
 @final
 class ProceduralTextures(TextureSource):
-    """Procedural skin: sets 1 to per_tone of each tone. load() bakes, which takes seconds: cache them by write_sets."""
+    """Procedural skin of given persons. load() bakes, which takes a second or more: cache them by write_sets."""
 
-    def __init__(
-        self,
-        hand: HandArrays,
-        nails: ImageU8,
-        tones: Sequence[int],
-        per_tone: int,
-        size_px: int,
-        seed: int,
-    ) -> None:
-        from aih_builder.sources import skin
-
-        self._bakery, self._seed = skin.Bakery(hand, nails, size_px), seed
-        self._items = {
-            skin.set_id(tone, number, seed, size_px): (tone, number)
-            for tone in tones
-            for number in range(1, per_tone + 1)
-        }
+    def __init__(self, bakery: "Bakery", persons: Mapping[str, "Person"], seed: int) -> None:
+        self._bakery, self._persons, self._seed = bakery, dict(persons), seed
 
     @property
     def entries(self) -> tuple[TextureEntry, ...]:
-        """Tone by tone, number by number. The sets are the package's own work: CC0."""
-        return tuple(TextureEntry(set_id, tone, PUBLIC_DOMAIN) for set_id, (tone, _) in self._items.items())
+        """Person by person. The sets are the package's own work: CC0."""
+        return tuple(
+            TextureEntry(set_id, person.tone, PUBLIC_DOMAIN, float(person.age))
+            for set_id, person in self._persons.items()
+        )
 
     def load(self, set_id: str) -> TextureSet:
         """Bake one set."""
-        if set_id not in self._items:
-            raise _unknown(set_id, self._items)
-        tone, number = self._items[set_id]
-        return self._bakery.bake_person(tone, number, self._seed)
+        if set_id not in self._persons:
+            raise _unknown(set_id, self._persons)
+        return replace(self._bakery.bake_person(self._persons[set_id], self._seed), id=set_id)
 
     def check(self) -> None:
         """Nothing is read: the sets are baked."""
@@ -204,16 +218,27 @@ class ProceduralTextures(TextureSource):
         write_sets(folder, all_sets(self), hand)
 
 
-def shipped_textures(hand: HandArrays) -> FolderTextures:
-    """The twelve sets that travel with the package, for the open hand."""
-    return FolderTextures(render_assets() / "textures", hand)
+def shipped_textures(hand: HandArrays) -> TextureSource:
+    """The sets that travel with the package; for a hand of other texture coordinates the same persons, baked."""
+    folder = render_assets() / "textures"
+    if read_json(folder / INDEX)["uv_sha256"] == hand.uv_digest():
+        return FolderTextures(folder, hand)
+    from aih_builder.sources.skin import Bakery, open_hand_nails
+    from aih_builder.sources.skin_people import SEED, SHIPPED, SIZE_PX
+
+    return ProceduralTextures(Bakery(hand, open_hand_nails(), SIZE_PX), SHIPPED, SEED)
 
 
 def _procedural(textures: Textures, seed: int, hand: HandArrays) -> TextureSource:
-    from aih_builder.sources import skin
+    from aih_builder.sources.skin import Bakery, draw_person, open_hand_nails, set_id
 
-    nails = skin.open_hand_nails()
-    return ProceduralTextures(hand, nails, textures.tones, textures.per_tone, textures.size_px, seed)
+    persons = [
+        draw_person(tone, number, seed, textures.age, textures.hair)
+        for tone in textures.tones
+        for number in range(1, textures.per_tone + 1)
+    ]
+    named = {set_id(person, seed, textures.size_px): person for person in persons}
+    return ProceduralTextures(Bakery(hand, open_hand_nails(), textures.size_px), named, seed)
 
 
 def _folder(textures: Textures, _seed: int, hand: HandArrays) -> TextureSource:
@@ -235,33 +260,48 @@ TEXTURE_SOURCES: dict[str, Callable[[Textures, int, HandArrays], TextureSource]]
 def write_sets(folder: Path, sets: Iterable[tuple[TextureEntry, TextureSet]], hand: HandArrays) -> None:
     """Write sets in the folder layout, one at a time, the index last; albedo as JPEG, quality 95, 4:4:4.
 
-    Raises AssetError where the sets differ in size or shared maps, ShardError where a file cannot be written.
+    The first set's maps are those of all; what differs from them is written once, under a name of its own, and named
+    by the sets that have it. Raises AssetError where there are no sets or one lacks creases that others have,
+    ShardError where a file cannot be written.
     """
     items: list[dict[str, Any]] = []
-    maps: dict[str, Any] = {}
-    shared: tuple[ImageU8, ImageU8] | None = None
+    shared: dict[str, dict[str, str]] = {}
+    size_px = 0
     for entry, texture in sets:
-        if shared is None:
-            shared = texture.normal_rgb, texture.roughness
-            for name, image in zip(("normal", "roughness"), shared, strict=True):
-                maps[name] = _write(folder, f"{name}.png", encode_png(image))
-        elif not all(map(np.array_equal, shared, (texture.normal_rgb, texture.roughness))):
-            raise AssetError(f"texture set '{entry.id}': its relief differs from the others'.")
+        maps = {name: image for name, image in _maps_of(texture).items() if image is not None}
+        size_px = size_px or texture.roughness.shape[0]
+        if items and shared.keys() != maps.keys():
+            raise AssetError(
+                f"texture set '{entry.id}': has the maps {', '.join(maps)}, the sets before it {', '.join(shared)}. "
+                "Give all of them creases, or none."
+            )
+        own = {}
+        for name, image in maps.items():
+            data = encode_png(image)
+            digest = hashlib.sha256(data).hexdigest()
+            if not items:
+                shared[name] = _write(folder, f"{name}.png", data)
+            elif digest != shared[name]["sha256"]:
+                own[name] = _write(folder, f"{name}-{digest[:8]}.png", data)
         tall = texture.albedo_rgb.reshape(-1, *texture.albedo_rgb.shape[2:])
         written = _write(folder, f"{entry.id}.jpg", encode_jpeg(tall))
-        items.append({**entry._asdict(), **written})
-    if shared is None:
+        items.append({**entry._asdict(), **written, **({"maps": own} if own else {})})
+    if not items:
         raise AssetError(f"{folder}: there are no texture sets to write.")
     write_json(
         folder / INDEX,
         {
             "format": _FORMAT,
-            "size_px": shared[1].shape[0],
+            "size_px": size_px,
             "uv_sha256": hand.uv_digest(),
-            "maps": maps,
+            "maps": shared,
             "sets": items,
         },
     )
+
+
+def _maps_of(texture: TextureSet) -> dict[str, ImageU8 | None]:
+    return dict(zip(_MAPS, (texture.normal_rgb, texture.roughness, texture.creases), strict=True))
 
 
 def all_sets(source: TextureSource) -> Iterator[tuple[TextureEntry, TextureSet]]:
@@ -292,6 +332,7 @@ def _entry(item: object, path: Path) -> TextureEntry:
         _take(item, "id", str, path),
         _take(item, "tone", int, path),
         _take(item, "licence", str, path),
+        _age(item, path),
     )
     for key, text, most in (("id", entry.id, SPECS["texture_id"].max_bytes), ("licence", entry.licence, MAX_BYTES)):
         if not 0 < len(text.encode()) <= most:
@@ -299,6 +340,13 @@ def _entry(item: object, path: Path) -> TextureEntry:
     if not 1 <= entry.tone <= 10:
         raise AssetError(f"{path}: set '{entry.id}': tone {entry.tone}, expected 1 to 10.")
     return entry
+
+
+def _age(item: dict[str, Any], path: Path) -> float:
+    age = item.get("age", 0)
+    if isinstance(age, bool) or not isinstance(age, int | float) or not 0 <= age <= _OLDEST:
+        raise AssetError(f"{path}: set '{item['id']}': age is {age!r}, expected years from 0, unknown, to {_OLDEST}.")
+    return float(age)
 
 
 def _take(content: dict[str, Any], key: str, kind: type[_T], path: Path) -> _T:

@@ -9,6 +9,7 @@ from aih_builder.compiled import compiled
 from aih_builder.config import Manifest
 from aih_builder.errors import ConfigError, Rejected
 from aih_builder.geometry import FloatArray, project, transform
+from aih_builder.hands.folds import build_folds
 from aih_builder.hands.model import PosedHand
 from aih_builder.hands.surface import SurfacePose, boundary_loop
 from aih_builder.identity import EngineName, Split, name_of
@@ -81,6 +82,9 @@ class RenderEngine(Engine):
         self._hand_licence = assets.hands[0].arrays.licence or PUBLIC_DOMAIN
         self._rims = [boundary_loop(model.arrays.faces) for model in assets.hands]
         self._shading = HandShading((assets.hands[0].arrays, assets.hands[1].arrays), assets.surfaces)
+        self._folds = [
+            build_folds(model.arrays, surface) for model, surface in zip(assets.hands, assets.surfaces, strict=True)
+        ]
         self._in_flesh_m = [
             depth_in_flesh_m(model, surface) for model, surface in zip(assets.hands, assets.surfaces, strict=True)
         ]
@@ -221,7 +225,7 @@ class RenderEngine(Engine):
             if pose is not None:
                 draws[i] = HandDraw(
                     pose.positions_m, pose.normals, pose.tangents, surface.uv, surface.faces,
-                    surface.uv_per_m, texture, i, shades[i],
+                    surface.uv_per_m, texture, i, shades[i], self._fold_gain(scene, i),
                 )  # fmt: skip
         return RenderRequest(
             size_px=self._manifest.image_size_px,
@@ -239,6 +243,10 @@ class RenderEngine(Engine):
             return None, None
         vertices = [None if hand is None else hand.vertices_m for hand in scene.hands]
         return self._shading.shades(rng, look, lights, vertices, posed)
+
+    def _fold_gain(self, scene: Scene, side: int) -> FloatArray | None:
+        look = self._manifest.look.shading
+        return self._folds[side].gain(scene.pose_rad[side]) if look is not None and look.wrinkles else None
 
     def _accept(self, composite: Composite, pair: PosePair, design: Design) -> FloatArray:
         """The occlusion rates (2,). Raises Rejected."""
@@ -300,6 +308,7 @@ class RenderEngine(Engine):
             skin_tone=np.where(present, texture.tone, 0).astype(np.int8), pose_family=pair.family,
             mean_luma=mean_luma(composite.image_rgb),
             hands_shade=any(layer is not None and layer.beside_rgba is not None for layer in layers),
+            skin_age=np.where(present, texture.age, 0).astype(np.float32),
             index=index, seed=self._manifest.seed, attempt=attempt, engine=self.name, split=split,
             annotation=pair.annotation,
             shape_id=pair.shape_id, pose_id=pair.source_id, texture_id=texture.id, background_id=background.source_id,

@@ -89,7 +89,7 @@ class _Pictures:
                 joint_visible=sample.joint_visible[side], joint_visible_valid=True,
                 K_px=sample.K_px[side], mano_pose_rad=sample.mano_pose_rad[side],
                 mano_betas=sample.mano_betas[side], mano_trans_m=sample.mano_trans_m[side], pose_valid=True,
-                skin_tone=int(sample.skin_tone[side]),
+                skin_tone=int(sample.skin_tone[side]), skin_age=float(sample.skin_age[side]),
                 pose_family=shortened(sample.pose_family.split("/")[1], _FAMILY_BYTES),
                 shape_id=sample.shape_id, texture_id=sample.texture_id, background_id=sample.background_id,
             )  # fmt: skip

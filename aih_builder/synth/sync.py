@@ -176,6 +176,7 @@ class SyncEngine(Engine):
             skin_tone=np.array([e.skin_tone for e in entries], np.int8),
             pose_family=f"{design.mode}/{entries[0].pose_family}-{entries[1].pose_family}",
             mean_luma=mean_luma(composite.image_rgb),
+            skin_age=np.array([e.skin_age for e in entries], np.float32),
             index=index, seed=self._manifest.seed, attempt=attempt, engine=name.engine, split=name.split,
             annotation=annotations.pop() if len(annotations) == 1 else "",
             shape_id=sources, pose_id=sources, texture_id=sources, background_id=background_id, licence=licence,

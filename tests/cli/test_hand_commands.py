@@ -11,6 +11,9 @@ from typer.testing import CliRunner, Result
 
 from aih_builder.cli.app import app
 from aih_builder.hands.arrays import load_hand_arrays, open_hand
+from aih_builder.hands.bringing import bring_hand
+from aih_builder.sources import skin_people
+from aih_builder.sources.textures import FolderTextures
 from tests.hands import hostile
 from tests.hands.mano_pickles import foreign_hand, write_pickle, write_published
 
@@ -64,6 +67,31 @@ def test_convert_makes_a_hand_that_other_commands_take_and_export_gives_back(pub
     assert np.abs(np.asarray(layer.shapedirs) - hand.other_hand().shapedirs).max() < 1e-6
     again = aih("hand", "convert", tmp_path / "back", tmp_path / "again.npz", "--json")
     assert json.loads(again.stdout)["digest"] == answer["digest"]
+
+
+def test_prepare_makes_a_folder_that_a_manifest_takes_as_hand_and_skin(
+    published: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(skin_people, "SIZE_PX", 64)
+    monkeypatch.setattr(skin_people, "SHIPPED", dict(list(skin_people.SHIPPED.items())[:2]))
+    out = tmp_path / "mano"
+    result = aih("hand", "prepare", published, out, "--json")
+    assert result.exit_code == 0, result.stderr
+    answer = json.loads(result.stdout)
+    assert (answer["texture_sets"], answer["licence"]) == (2, "LicenseRef-MANO")
+    hand = bring_hand(out).arrays
+    assert hand.digest() == answer["digest"]
+    source = FolderTextures(out / "textures", hand)
+    assert [entry.id for entry in source.entries] == ["monk01-a", "monk01-b"]
+    source.check()
+    assert aih("hand", "prepare", published, out).exit_code == 0
+
+
+def test_prepare_writes_into_no_folder_of_other_things(published: Path, tmp_path: Path) -> None:
+    (tmp_path / "letter.txt").write_text("dear")
+    for path in (tmp_path, tmp_path / "letter.txt"):
+        assert aih("hand", "prepare", published, path).exit_code == 2
+    assert [p.name for p in tmp_path.iterdir()] == ["letter.txt"]
 
 
 def test_convert_says_that_a_missing_side_is_the_mirror_image(published: Path, tmp_path: Path) -> None:

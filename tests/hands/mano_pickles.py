@@ -10,7 +10,9 @@ import numpy as np
 
 from aih_builder.hands.arrays import HandArrays, open_hand
 from aih_builder.hands.conventions import MIRROR, TIP_VERTICES
+from aih_builder.hands.lending import nearest
 from aih_builder.hands.mano_file import FILE_NAMES, write_mano
+from aih_builder.hands.surface import boundary_loop
 
 OWN_KEYS = ("uv", "uv_faces", "tip_vertices", "dof_axes", "dof_limits_rad")
 
@@ -64,3 +66,65 @@ def write_published(folder: Path, right: HandArrays | None = None) -> Path:
     write_pickle(right, folder / FILE_NAMES["right"])
     write_pickle(published_left(right), folder / FILE_NAMES["left"])
     return folder
+
+
+def remeshed_hand(seed: int = 4, flips: int = 500) -> HandArrays:
+    """A right hand of the foreign hand's shape with other faces: edges turned, vertices slid along the skin.
+
+    The joints and tips stay where they were. It plays MANO, whose mesh is not the open hand's.
+    """
+    hand, rng = foreign_hand(), np.random.default_rng(seed)
+    faces = _turned(hand.v_template, hand.faces, flips, rng)
+    slid = _slid(hand, rng)
+    found = nearest(slid, hand.v_template[hand.faces])
+    values = {
+        name: found.blend(getattr(hand, name).reshape(len(slid), -1), hand.faces).reshape(getattr(hand, name).shape)
+        for name in ("v_template", "weights", "shapedirs", "posedirs")
+    }
+    # The regressor must give the old joints of the new vertices: the smallest change that does so, sums kept.
+    plane = np.concatenate([values["v_template"], np.ones((len(slid), 1))], axis=1)
+    old = np.concatenate([hand.v_template, np.ones((len(slid), 1))], axis=1)
+    wanted = hand.J_regressor @ old - hand.J_regressor @ plane
+    regressor = hand.J_regressor + wanted @ np.linalg.pinv(plane)
+    return replace(hand, faces=faces, J_regressor=regressor, **values)
+
+
+def _turned(points: np.ndarray, faces: np.ndarray, flips: int, rng: np.random.Generator) -> np.ndarray:
+    """Faces after up to so many turned edges, where the surface hardly changes."""
+    turned = [tuple(face) for face in faces.tolist()]
+    for _ in range(20 * flips):
+        f = int(rng.integers(len(turned)))
+        k = int(rng.integers(3))
+        a, b, c = (turned[f][(k + i) % 3] for i in range(3))
+        g = next((n for n, face in enumerate(turned) if n != f and a in face and b in face), None)
+        if g is None:
+            continue
+        d = next(v for v in turned[g] if v not in (a, b))
+        if any(c in face and d in face for face in turned):
+            continue
+        new = ((c, a, d), (d, b, c))
+        before = [_normal(points[list(turned[n])]) for n in (f, g)]
+        after = [_normal(points[list(face)]) for face in new]
+        if min((n / np.linalg.norm(n)) @ (m / np.linalg.norm(m)) for n in before for m in after) < 0.93:
+            continue
+        turned[f], turned[g] = new
+        flips -= 1
+        if not flips:
+            break
+    return np.array(turned, np.int64)
+
+
+def _normal(corners: np.ndarray) -> np.ndarray:
+    return np.cross(corners[1] - corners[0], corners[2] - corners[0])
+
+
+def _slid(hand: HandArrays, rng: np.random.Generator) -> np.ndarray:
+    """Vertices moved a fifth of the way to a point among their neighbours, but for tips and the wrist's rim."""
+    moved = hand.v_template.copy()
+    fixed = {*TIP_VERTICES.tolist(), *boundary_loop(hand.faces).tolist()}
+    for vertex in range(len(moved)):
+        if vertex not in fixed:
+            around = np.setdiff1d(hand.faces[(hand.faces == vertex).any(axis=1)], vertex)
+            goal = rng.dirichlet(np.ones(len(around))) @ hand.v_template[around]
+            moved[vertex] += 0.2 * (goal - moved[vertex])
+    return moved

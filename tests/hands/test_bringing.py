@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 
 from aih_builder.errors import AssetError, ConfigError
-from aih_builder.hands.arrays import ARRAYS, HandArrays, load_hand_arrays, open_hand, save_hand_arrays
+from aih_builder.hands.arrays import ARRAYS, load_hand_arrays, open_hand, save_hand_arrays
 from aih_builder.hands.backends import hand_pair
 from aih_builder.hands.bringing import bring_hand
 from aih_builder.hands.conventions import LEFT, MIRROR, RIGHT, mirror_pose
-from aih_builder.hands.lending import _closest, lend
+from aih_builder.hands.lending import bent_onto, lend, nearest
 from aih_builder.hands.mano_file import export_hand
 from aih_builder.hands.surface import build_surface
 from tests.hands.mano_pickles import foreign_hand, published_left, write_pickle, write_published
@@ -24,31 +24,25 @@ def published(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_published(tmp_path_factory.mktemp("mano"))
 
 
-def place_mm(hand: HandArrays) -> np.ndarray:
-    """Where on the open hand at rest the texture coordinates of each face's corners lie, (F, 3, 3)."""
-    lender = open_hand()
-    flat = [np.concatenate([uv, np.zeros((len(uv), 1))], axis=1) for uv in (lender.uv, hand.uv)]
-    face, shares, _ = _closest(flat[1], flat[0][lender.uv_faces])
-    return 1e3 * np.einsum("nk,nkc->nc", shares, lender.v_template[lender.faces[face]])[hand.uv_faces]
-
-
 def test_a_hand_that_borrows_from_itself_gets_its_own_back() -> None:
     hand = open_hand()
-    lent = lend(hand, replace(hand, uv=np.zeros((1, 2)), uv_faces=np.zeros_like(hand.faces)))
-    assert np.abs(lent.arrays.uv[lent.arrays.uv_faces] - hand.uv[hand.uv_faces]).max() < 1e-9
+    lent = lend(hand, replace(hand, dof_axes=np.zeros((16, 3, 3)), dof_limits_rad=np.zeros((16, 3, 2))))
     assert np.abs(lent.arrays.dof_axes - hand.dof_axes).max() < 1e-12
+    assert (lent.arrays.dof_limits_rad == hand.dof_limits_rad).all()
     assert lent.greatest_mm < 1e-9
+    assert np.abs(bent_onto(hand, hand) - hand.v_template).max() < 1e-12
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_another_hand_borrows_the_skin_of_the_same_place(seed: int) -> None:
+def test_the_skin_that_is_nearest_on_another_hand_is_that_of_the_same_place(seed: int) -> None:
     hand, rng = open_hand(), np.random.default_rng(seed)
     fingers = np.concatenate([rng.normal(size=3), 0.1 * rng.normal(size=45) - hand.hands_mean])
     vertices_m = hand_pair(hand, "native")[RIGHT].pose(fingers, rng.normal(size=10), rng.normal(size=3)).vertices_m
-    lent = lend(hand, replace(hand, v_template=vertices_m))
-    away = np.linalg.norm(place_mm(lent.arrays) - 1e3 * hand.v_template[hand.faces], axis=2)
+    other = replace(hand, v_template=vertices_m)
+    found = nearest(vertices_m, bent_onto(hand, other)[hand.faces])
+    away = 1e3 * np.linalg.norm(found.blend(hand.v_template, hand.faces) - hand.v_template, axis=1)
     assert np.median(away) < 1.5
-    assert away.max() < 12  # across the bent wrist's rim or a seam, never another finger
+    assert away.max() < 12  # across the bent wrist's rim, never another finger
 
 
 def test_lent_axes_are_right_handed_and_follow_the_bones() -> None:
@@ -86,7 +80,8 @@ def test_a_pair_of_its_own_is_kept_through_a_file_and_back_to_pickles(published:
     save_hand_arrays(hand, tmp_path / "hand.npz")
     again = bring_hand(tmp_path / "hand.npz").arrays
     assert again.digest() == hand.digest()
-    assert (again.licence, again.atlas) == (hand.licence, open_hand().uv_digest())
+    assert again.licence == hand.licence
+    assert again.uv_digest() == hand.uv_digest() == again.other_hand().mirrored().uv_digest()
     export_hand(tmp_path / "back", again)
     assert bring_hand(tmp_path / "back", fix_left=False).arrays.digest() == hand.digest()
     assert again.other_hand().other_hand().digest() == again.digest()
@@ -154,7 +149,7 @@ def test_the_open_hands_own_files_give_the_open_hand(tmp_path: Path) -> None:
     export_hand(tmp_path, open_hand())
     hand = bring_hand(tmp_path).arrays
     assert hand.digest() == open_hand().digest()
-    assert (hand.licence, hand.atlas, hand.other) == ("", "", None)
+    assert (hand.licence, hand.other) == ("", None)
 
 
 @pytest.mark.parametrize(
@@ -178,6 +173,11 @@ def test_a_wrong_hand_file_is_refused(
     (tmp_path / "hand.npz").write_bytes(content.getvalue())
     with pytest.raises(AssetError, match=message):
         bring_hand(tmp_path / "hand.npz")
+
+
+def test_a_prepared_folder_is_a_hand(tmp_path: Path) -> None:
+    save_hand_arrays(FOREIGN, tmp_path / "hand.npz")
+    assert bring_hand(tmp_path).arrays.digest() == bring_hand(tmp_path / "hand.npz").arrays.digest()
 
 
 def test_a_hand_of_no_stated_licence_is_the_users(tmp_path: Path) -> None:

@@ -30,6 +30,7 @@ def manifest(folder: Path, model: str | Path, train: int = 3, **hands: Any) -> M
     content = small_content()
     content["hands"] = {"model": str(model), "shapes": {"count": 64}, **hands}
     content["pools"]["poses"] = {"source": "anatomical"}
+    content["pools"]["textures"] = {"source": "procedural", "tones": [3, 9], "per_tone": 1, "size_px": 256}
     content["streams"]["render"]["count"] = {"train": train}
     return parse_manifest(content, where="it", folder=folder)
 

@@ -55,7 +55,7 @@ def test_every_kind_of_damage_is_found(tmp_path: Path, storage: Storage) -> None
             Bank(path)
     with h5py.File(path, "w") as file:
         file.attrs["format"] = "else"
-    with pytest.raises(AssetError, match="not a bank of version 1"):
+    with pytest.raises(AssetError, match="not a bank of version 2"):
         Bank(path)
     with pytest.raises(AssetError, match="is not a file"):
         Bank(tmp_path / "missing.h5")

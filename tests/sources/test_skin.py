@@ -4,7 +4,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from functools import cache
-from itertools import pairwise
+from itertools import pairwise, product
 
 import numpy as np
 import pytest
@@ -14,10 +14,14 @@ from aih_builder.errors import AssetError, ConfigError
 from aih_builder.geometry import FloatArray
 from aih_builder.hands.arrays import HandArrays, open_hand
 from aih_builder.hands.conventions import FINGERS
-from aih_builder.sources.skin import Bakery, open_hand_nails, set_id
-from aih_builder.sources.skin_anatomy import anatomy
-from aih_builder.sources.skin_atlas import fill_gutters, make_atlas, vertex_normals
+from aih_builder.hands.landmarks import anatomy
+from aih_builder.imaging import ImageU8
+from aih_builder.sample import SPECS
+from aih_builder.sources.skin import Bakery, Person, draw_person, open_hand_nails, set_id
+from aih_builder.sources.skin_atlas import fill_gutters, make_atlas
+from aih_builder.sources.skin_hair import hair
 from aih_builder.sources.skin_noise import cells, fbm, noise, spots
+from aih_builder.sources.skin_relief import Relief
 from aih_builder.sources.texture_set import TextureSet
 
 DARK_TONES = (8, 9, 10)
@@ -35,7 +39,7 @@ def bakery(size_px: int = 256) -> Bakery:
 
 @cache
 def person(tone: int, number: int = 1, size_px: int = 256) -> TextureSet:
-    return bakery(size_px).bake_person(tone, number, seed=3)
+    return bakery(size_px).bake_person(Person(tone, number, age=30, hair=20), seed=3)
 
 
 def texels(texture: TextureSet, side: int, size_px: int = 256) -> FloatArray:
@@ -47,19 +51,24 @@ def luminance(rgb: FloatArray) -> FloatArray:
     return (rgb / 255.0) ** 2.2 @ [0.2126, 0.7152, 0.0722]
 
 
+def creases_of(texture: TextureSet) -> ImageU8:
+    assert texture.creases is not None
+    return texture.creases
+
+
 def digest(texture: TextureSet) -> str:
-    arrays = (texture.albedo_rgb, texture.normal_rgb, texture.roughness)
+    arrays = (texture.albedo_rgb, texture.normal_rgb, texture.roughness, creases_of(texture))
     return hashlib.sha256(b"".join(a.tobytes() for a in arrays)).hexdigest()
 
 
 def test_a_set_has_the_same_bytes_with_one_and_two_threads_in_another_process() -> None:
-    expected = digest(Bakery(hand(), open_hand_nails(), 128).bake_person(6, 2, seed=1))
+    expected = digest(Bakery(hand(), open_hand_nails(), 128).bake_person(Person(6, 2, age=70, hair=60), seed=1))
     code = (
         "import hashlib\n"
         "from aih_builder.hands.arrays import open_hand\n"
-        "from aih_builder.sources.skin import Bakery, open_hand_nails\n"
-        "t = Bakery(open_hand(), open_hand_nails(), 128).bake_person(6, 2, seed=1)\n"
-        "parts = (t.albedo_rgb, t.normal_rgb, t.roughness)\n"
+        "from aih_builder.sources.skin import Bakery, Person, open_hand_nails\n"
+        "t = Bakery(open_hand(), open_hand_nails(), 128).bake_person(Person(6, 2, age=70, hair=60), seed=1)\n"
+        "parts = (t.albedo_rgb, t.normal_rgb, t.roughness, t.creases)\n"
         "print(hashlib.sha256(b''.join(p.tobytes() for p in parts)).hexdigest())\n"
     )
     for threads in ("1", "2"):
@@ -71,8 +80,8 @@ def test_a_set_has_the_same_bytes_with_one_and_two_threads_in_another_process() 
 
 def test_a_set_does_not_depend_on_what_was_baked_before() -> None:
     fresh = Bakery(hand(), open_hand_nails(), 128)
-    fresh.bake_person(2, 1, seed=0)
-    assert digest(fresh.bake_person(9, 4, seed=3)) == digest(person(9, 4, 128))
+    fresh.bake_person(Person(2, 1, age=80, hair=100), seed=0)
+    assert digest(fresh.bake_person(Person(9, 4, age=30, hair=20), seed=3)) == digest(person(9, 4, 128))
 
 
 def test_left_and_right_share_a_palette_but_no_detail() -> None:
@@ -119,110 +128,10 @@ def test_every_finger_has_a_nail_that_stands_out_on_dark_skin() -> None:
 
 def test_nails_are_glossier_than_skin_and_skin_is_not_plastic() -> None:
     skin = bakery().skin
-    rough = bakery().relief[1].ravel()[skin.atlas.index] / 255.0
+    rough = bakery().relief(0, 24).roughness.ravel()[skin.atlas.index] / 255.0
     assert rough[skin.nail > 0.95].mean() < 0.45
     assert np.percentile(rough[skin.nail < 0.05], 1) > 0.5
     assert np.percentile(rough[skin.nail < 0.05], 99) < 0.75
-
-
-def surface_points(count: int) -> tuple[np.ndarray, FloatArray]:
-    """Random faces (count,) and barycentric coordinates (count, 3)."""
-    rng = np.random.default_rng(5)
-    face = rng.integers(0, len(hand().faces), count)
-    return face, rng.dirichlet([1.0, 1.0, 1.0], count)
-
-
-def footprint(uv: FloatArray, size_px: int) -> tuple[np.ndarray, np.ndarray, FloatArray]:
-    """Rows (N, 4), columns (N, 4) and weights (N, 4) of a bilinear lookup."""
-    column, row = uv[:, 0] * size_px - 0.5, (1 - uv[:, 1]) * size_px - 0.5
-    c0, r0 = np.floor(column).astype(int), np.floor(row).astype(int)
-    fc, fr = column - c0, row - r0
-    columns, rows = np.stack([c0, c0 + 1, c0, c0 + 1], 1), np.stack([r0, r0, r0 + 1, r0 + 1], 1)
-    weights = np.stack([(1 - fc) * (1 - fr), fc * (1 - fr), (1 - fc) * fr, fc * fr], 1)
-    return np.clip(rows, 0, size_px - 1), np.clip(columns, 0, size_px - 1), weights
-
-
-def lookup(image: np.ndarray, uv: FloatArray) -> FloatArray:
-    rows, columns, weights = footprint(uv, image.shape[0])
-    return np.einsum("nk,nkc->nc", weights, image[rows, columns].astype(float))
-
-
-@pytest.mark.parametrize("size_px", [128, 512])
-def test_no_lookup_on_the_hand_meets_a_hole(size_px: int) -> None:
-    atlas = make_atlas(hand(), size_px)
-    known = np.zeros(size_px * size_px, bool)
-    known[atlas.index] = True
-    face, bary = surface_points(20_000)
-    uv = np.einsum("nk,nkc->nc", bary, hand().uv[hand().uv_faces[face]])
-    rows, columns, _ = footprint(uv, size_px)
-    assert known[rows * size_px + columns].all()
-
-
-def test_texels_carry_the_points_that_their_coordinates_show() -> None:
-    atlas = make_atlas(hand(), 512)
-    image = atlas.image(atlas.points_m)
-    face, bary = surface_points(5_000)
-    uv = np.einsum("nk,nkc->nc", bary, hand().uv[hand().uv_faces[face]])
-    points_m = np.einsum("nk,nkc->nc", bary, hand().v_template[hand().faces[face]])
-    off_m = np.sqrt(((lookup(image, uv) - points_m) ** 2).sum(axis=1))
-    assert np.percentile(off_m, 99) < 2e-4
-    assert off_m.max() < 2e-3
-
-
-def seam_sides(per_edge: int = 5) -> tuple[tuple[FloatArray, FloatArray], tuple[np.ndarray, np.ndarray], np.ndarray]:
-    """Texture coordinates and faces on the two sides of points along chart borders, and the points' vertices."""
-    faces, uv_faces = hand().faces, hand().uv_faces
-    first: dict[tuple[int, int], tuple[int, int, int]] = {}
-    uvs, owners, edges = ([], []), ([], []), []
-    shares = (np.arange(per_edge) + 0.5)[:, None] / per_edge
-    for f, (corners, coordinates) in enumerate(zip(faces, uv_faces, strict=True)):
-        for k in range(3):
-            a, b = int(corners[k]), int(corners[(k + 1) % 3])
-            ua, ub = int(coordinates[k]), int(coordinates[(k + 1) % 3])
-            if (b, a) not in first:
-                first[a, b] = (f, ua, ub)
-                continue
-            g, vb, va = first[b, a]
-            if (ua, ub) == (va, vb):
-                continue
-            for side, (face, at, to) in enumerate(((f, ua, ub), (g, va, vb))):
-                uvs[side].append(hand().uv[at] * (1 - shares) + hand().uv[to] * shares)
-                owners[side].append(np.full(per_edge, face))
-            edges.append(np.tile([a, b], (per_edge, 1)))
-    (one, other), (f, g) = map(np.concatenate, uvs), map(np.concatenate, owners)
-    return (one, other), (f, g), np.concatenate(edges)
-
-
-def test_colours_agree_across_seams_better_than_one_texel_apart_elsewhere() -> None:
-    image, (one, other) = person(3, 1, 512).albedo_rgb[0], seam_sides()[0]
-    across = np.abs(lookup(image, one) - lookup(image, other)).mean()
-    face, bary = surface_points(20_000)
-    uv = np.einsum("nk,nkc->nc", bary, hand().uv[hand().uv_faces[face]])
-    interior = np.abs(lookup(image, uv) - lookup(image, np.add(uv, (1 / 512, 0)))).mean()
-    assert len(one) > 500
-    assert across < interior
-
-
-def test_relief_agrees_across_seams_in_space() -> None:
-    """Charts lie in any direction, so this fails where a sign or an axis of the normal map is wrong."""
-    normal_rgb = bakery(512).relief[0]
-    sides, owners, edges = seam_sides()
-    v, f, uv = hand().v_template, hand().faces, hand().uv[hand().uv_faces]
-    normals = vertex_normals(hand())
-    bends = []
-    for at, face in zip(sides, owners, strict=True):
-        e1, e2 = v[f[face, 1]] - v[f[face, 0]], v[f[face, 2]] - v[f[face, 0]]
-        d1, d2 = uv[face, 1] - uv[face, 0], uv[face, 2] - uv[face, 0]
-        det = (d1[:, 0] * d2[:, 1] - d2[:, 0] * d1[:, 1])[:, None]
-        n = normals[edges[:, 0]] + normals[edges[:, 1]]
-        n /= np.sqrt((n**2).sum(axis=1, keepdims=True))
-        axes = []
-        for axis in ((e1 * d2[:, 1:] - e2 * d1[:, 1:]) / det, (e2 * d1[:, :1] - e1 * d2[:, :1]) / det):
-            axis = axis - n * (axis * n).sum(axis=1, keepdims=True)
-            axes.append(axis / np.sqrt((axis**2).sum(axis=1, keepdims=True)))
-        coded = lookup(normal_rgb, at) / 127.5 - 1
-        bends.append(axes[0] * coded[:, :1] + axes[1] * coded[:, 1:2])
-    assert np.corrcoef(bends[0].ravel(), bends[1].ravel())[0, 1] > 0.7
 
 
 def test_gutters_are_filled_and_known_texels_kept() -> None:
@@ -263,9 +172,78 @@ def test_a_hand_without_texture_in_the_unit_square_is_refused() -> None:
 
 def test_a_tone_outside_the_scale_is_refused() -> None:
     with pytest.raises(ConfigError, match="1 to 10"):
-        bakery(128).bake_person(11, 1, seed=0)
+        bakery(128).bake_person(Person(11, 1, age=30, hair=0), seed=0)
+    with pytest.raises(ConfigError, match="skin age is 81, expected 18 to 80 years"):
+        bakery(128).bake_person(Person(1, 1, age=81, hair=0), seed=0)
+    with pytest.raises(ConfigError, match="hair is 101 %"):
+        bakery(128).bake_person(Person(1, 1, age=30, hair=101), seed=0)
 
 
-def test_ids_name_all_that_a_set_depends_on() -> None:
-    ids = {set_id(t, n, s, p) for t in (1, 2) for n in (1, 2) for s in (1, 2) for p in (256, 512)}
-    assert len(ids) == 16
+def test_ids_name_all_that_a_set_depends_on_and_fit_the_record() -> None:
+    persons = [Person(*p) for p in product((1, 2), (1, 2), (18, 80), (0, 100))]
+    ids = {set_id(p, s, px) for p, s, px in product(persons, (1, 2**32 - 1), (256, 2048))}
+    assert len(ids) == 64
+    longest = set_id(Person(10, 999, 80, 100), 2**32 - 1, 2048)
+    assert len(longest.encode()) <= SPECS["texture_id"].max_bytes
+
+
+def test_persons_fill_the_ranges_that_are_asked_for() -> None:
+    drawn = [draw_person(5, number, 0, (18, 80), (0.0, 1.0)) for number in range(400)]
+    ages, hairs = np.array([p.age for p in drawn]), np.array([p.hair for p in drawn])
+    assert (ages.min(), ages.max()) == (18, 80)
+    assert np.percentile(ages, [25, 75]) == pytest.approx([34, 64], abs=5)
+    assert hairs.max() > 95
+    assert np.median(hairs) < 40
+    narrow = [draw_person(5, number, 0, (40, 41), (0.5, 0.5)) for number in range(20)]
+    assert {p.age for p in narrow} == {40, 41}
+    assert {p.hair for p in narrow} == {50}
+
+
+def flat_normals(relief: Relief) -> FloatArray:
+    """How far the normals of each texel of skin lean (N,)."""
+    coded = relief.normal_rgb.reshape(-1, 3)[bakery().skin.atlas.index] / 127.5 - 1
+    return np.hypot(coded[:, 0], coded[:, 1])
+
+
+def test_old_skin_is_rougher_spottier_and_yellower_in_its_nails() -> None:
+    skin = bakery().skin
+    plain = (skin.nail < 0.01) & (skin.dorsal > 0.5) & (skin.points[:, 0] > 10)
+    lean = [flat_normals(bakery().relief(0, age))[plain].mean() for age in (24, 48, 72)]
+    assert lean[2] > 1.4 * lean[0]
+    assert lean[0] < lean[1] < lean[2]
+    young, old = (texels(bakery().bake_person(Person(3, 2, age, hair=0), seed=3), 0) for age in (20, 78))
+    assert old[plain].std(axis=0).mean() > 1.1 * young[plain].std(axis=0).mean()
+    nail = skin.nail > 0.95
+    assert np.ptp(old[nail].mean(axis=0)[[0, 2]]) > np.ptp(young[nail].mean(axis=0)[[0, 2]]) + 8
+
+
+def test_creases_lie_where_the_relief_and_the_albedo_have_grooves() -> None:
+    skin = bakery(512).skin
+    texture = bakery(512).bake_person(Person(2, 1, age=24, hair=0), seed=3)
+    crease = creases_of(texture).ravel()[skin.atlas.index] / 255.0
+    inner = (skin.dorsal < -0.5) & (skin.nail < 0.01) & (skin.points[:, 0] > 0)
+    deep, none = inner & (crease > 0.5), inner & (crease < 0.02)
+    assert deep.sum() > 300
+    assert not crease[skin.nail > 0.99].any()
+    light = luminance(texels(texture, 0, 512))
+    assert light[deep].mean() < 0.93 * light[none].mean()
+    flanks = inner & (crease > 0.2) & (crease < 0.6)
+    lean = texture.normal_rgb.reshape(-1, 3)[skin.atlas.index] / 127.5 - 1
+    lean = np.hypot(lean[:, 0], lean[:, 1])
+    assert lean[flanks].mean() > 2 * lean[none].mean()
+
+
+def test_hair_grows_on_the_back_and_by_its_density() -> None:
+    skin = bakery(512).skin
+    shares = [hair(skin, density, np.random.default_rng(0)) for density in (0.0, 0.4, 0.8)]
+    assert not shares[0].any()
+    assert shares[2].sum() == pytest.approx(2 * shares[1].sum(), rel=0.15)
+    covered, points = shares[2], skin.points
+    assert covered.min() >= 0
+    assert covered.max() < 0.95
+    assert not covered[skin.nail > 0.99].any()
+    palm = (skin.dorsal < -0.3) & (points[:, 0] > 10)
+    back = (skin.dorsal > 0.5) & (points[:, 0] > 10) & (points[:, 0] < 65)
+    assert covered[palm].mean() < 0.02 * covered[back].mean()
+    ulnar, radial = back & (points[:, 2] < -8), back & (points[:, 2] > 8)
+    assert covered[ulnar].mean() > 2 * covered[radial].mean()

@@ -14,7 +14,8 @@ from aih_builder.hands.arrays import HandArrays, open_hand
 from aih_builder.imaging import ImageU8, encode_png
 from aih_builder.paths import render_assets
 from aih_builder.sources.pools import SPLITS, by_split
-from aih_builder.sources.skin import Bakery, open_hand_nails
+from aih_builder.sources.skin import Bakery, Person, open_hand_nails
+from aih_builder.sources.skin_people import SEED, SHIPPED, SIZE_PX
 from aih_builder.sources.texture_set import TextureSet
 from aih_builder.sources.textures import (
     INDEX,
@@ -26,7 +27,6 @@ from aih_builder.sources.textures import (
     shipped_textures,
     write_sets,
 )
-from tools.bake_textures import SEED, SHIPPED, SIZE_PX
 
 SMALL_PX = 32
 
@@ -50,37 +50,62 @@ def small_set(number: int) -> TextureSet:
         albedo_rgb=smooth_image((2, SMALL_PX, SMALL_PX, 3), number),
         normal_rgb=smooth_image((SMALL_PX, SMALL_PX, 3), 99),
         roughness=np.full((SMALL_PX, SMALL_PX), 140, np.uint8),
+        age=20.0 + number,
+        creases=smooth_image((SMALL_PX, SMALL_PX), 98),
     )
+
+
+def creases_of(texture: TextureSet) -> ImageU8:
+    assert texture.creases is not None
+    return texture.creases
+
+
+def entry_of(texture: TextureSet) -> TextureEntry:
+    return TextureEntry(texture.id, texture.tone, texture.licence, texture.age)
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    sets = [(TextureEntry(s.id, s.tone, "CC0-1.0"), s) for s in map(small_set, (1, 2, 3))]
+    sets = [(entry_of(s), s) for s in map(small_set, (1, 2, 3))]
     write_sets(tmp_path / "sets", sets, hand())
     return tmp_path / "sets"
 
 
-def test_the_shipped_sets_equal_a_fresh_bake_but_for_the_codec() -> None:
-    bakery, shipped = Bakery(hand(), open_hand_nails(), SIZE_PX), shipped_textures(hand())
-    set_id, (tone, number) = list(SHIPPED.items())[-1]
-    stored, fresh = shipped.load(set_id), bakery.bake_person(tone, number, SEED)
-    assert np.array_equal(stored.normal_rgb, fresh.normal_rgb)
-    assert np.array_equal(stored.roughness, fresh.roughness)
+@pytest.mark.parametrize("set_id", ["monk03-l", "monk10-b"])
+def test_the_shipped_sets_equal_a_fresh_bake_but_for_the_codec(set_id: str) -> None:
+    bakery = Bakery(hand(), open_hand_nails(), SIZE_PX)
+    stored, fresh = shipped_textures(hand()).load(set_id), bakery.bake_person(SHIPPED[set_id], SEED)
+    for name in ("normal_rgb", "roughness", "creases"):
+        assert np.array_equal(getattr(stored, name), getattr(fresh, name))
     error = np.abs(stored.albedo_rgb.astype(int) - fresh.albedo_rgb)
     assert error.mean() < 1.0
-    assert error.max() < 24
+    assert error.max() < 30
 
 
-def test_twelve_sets_of_512_px_ship_in_at_most_6_mb() -> None:
+def test_twenty_sets_of_512_px_ship_in_at_most_4_mb() -> None:
     source = shipped_textures(hand())
-    assert [(e.id, e.tone) for e in source.entries] == [(name, t) for name, (t, _) in SHIPPED.items()]
-    assert len(source.entries) == 12
+    told = [(e.id, e.tone, e.age) for e in source.entries]
+    assert told == [(name, p.tone, p.age) for name, p in SHIPPED.items()]
+    assert len(told) == 20
     for entry, texture in all_sets(source):
-        assert (texture.id, texture.tone, entry.licence) == (entry.id, entry.tone, "CC0-1.0")
+        assert (texture.id, texture.tone, texture.age) == (entry.id, entry.tone, entry.age)
+        assert texture.licence == entry.licence == "CC0-1.0"
         assert texture.albedo_rgb.shape == (2, 512, 512, 3)
         assert texture.normal_rgb.shape == (512, 512, 3)
-        assert texture.roughness.shape == (512, 512)
-    assert sum(path.stat().st_size for path in (render_assets() / "textures").iterdir()) < 6e6
+        assert texture.creases is not None
+        assert texture.roughness.shape == texture.creases.shape == (512, 512)
+    folder = render_assets() / "textures"
+    index = read_json(folder / INDEX)
+    named = [*index["maps"].values(), *index["sets"], *(m for s in index["sets"] for m in s.get("maps", {}).values())]
+    assert {path.name for path in folder.iterdir()} == {INDEX, *(item["file"] for item in named)}
+    assert sum(path.stat().st_size for path in folder.iterdir()) < 4e6
+
+
+def test_each_shipped_tone_has_a_young_and_an_old_hand_and_hair_varies() -> None:
+    for tone in range(1, 11):
+        ages = [p.age for p in SHIPPED.values() if p.tone == tone]
+        assert max(ages) - min(ages) >= 20
+    assert {p.hair for p in SHIPPED.values()} >= {0, 80}
 
 
 def test_shipped_tones_are_spread_over_the_splits() -> None:
@@ -90,8 +115,10 @@ def test_shipped_tones_are_spread_over_the_splits() -> None:
     assert all(len(pools[split]) >= 2 for split in SPLITS)
     for split in ("val", "test"):
         assert pools[split][0] <= 5 < pools[split][-1]
+        ages = [SHIPPED[i].age for i in by_split(list(tones))[split]]
+        assert min(ages) <= 30 < 45 <= max(ages)
     assert {1, 10} <= set(pools["train"])
-    assert len(set(pools["train"])) >= 6
+    assert set(pools["train"]) == set(range(1, 11))
 
 
 def test_sets_read_back_as_written(folder: Path) -> None:
@@ -99,7 +126,8 @@ def test_sets_read_back_as_written(folder: Path) -> None:
     assert [entry.id for entry in source.entries] == ["person-1", "person-2", "person-3"]
     for number, (_, read) in enumerate(all_sets(source), start=1):
         written = small_set(number)
-        assert (read.id, read.tone) == (written.id, written.tone)
+        assert (read.id, read.tone, read.age) == (written.id, written.tone, written.age)
+        assert np.array_equal(creases_of(read), creases_of(written))
         assert np.array_equal(read.normal_rgb, written.normal_rgb)
         assert np.array_equal(read.roughness, written.roughness)
         assert np.abs(read.albedo_rgb.astype(int) - written.albedo_rgb).max() <= 6
@@ -115,6 +143,14 @@ def test_a_users_png_without_digests_drops_in(folder: Path) -> None:
     assert source.entries[-1] == TextureEntry("mine", 7, "CC-BY-4.0")
     assert np.array_equal(source.load("mine").albedo_rgb, albedo)
     assert source.load("mine").licence == "CC-BY-4.0"
+    assert source.load("mine").age == 0
+
+
+def test_a_folder_without_creases_has_none(folder: Path) -> None:
+    index = read_json(folder / INDEX)
+    del index["maps"]["creases"]
+    write_json(folder / INDEX, index)
+    assert FolderTextures(folder, hand()).load("person-1").creases is None
 
 
 def _cut(folder: Path) -> None:
@@ -169,6 +205,9 @@ DAMAGES: dict[str, tuple[Callable[[Path], object], str]] = {
     "long licence": (_edit(lambda i: i["sets"][0].update(licence="x" * 33)), "expected 1 to 32 bytes"),
     "tone 11": (_edit(lambda i: i["sets"][0].update(tone=11)), "expected 1 to 10"),
     "same id twice": (_edit(lambda i: i["sets"].append(i["sets"][0])), "two sets are called"),
+    "old as the hills": (_edit(lambda i: i["sets"][0].update(age=900)), "age is 900, expected years from 0"),
+    "own maps are a list": (_edit(lambda i: i["sets"][0].update(maps=[])), r"maps is \[\], expected the set's own"),
+    "a map without a file": (_edit(lambda i: i["maps"].update(creases="c.png")), "creases is 'c.png', expected an"),
     "file elsewhere": (_edit(lambda i: i["sets"][0].update(file="../x.jpg")), "plain name"),
 }
 
@@ -186,32 +225,56 @@ def test_an_unknown_id_is_refused_with_the_known_ones(folder: Path) -> None:
         FolderTextures(folder, hand()).load("person-9")
 
 
-def test_sets_with_different_relief_cannot_share_a_folder(tmp_path: Path) -> None:
+def test_a_set_keeps_the_maps_in_which_it_differs_and_shares_the_others(tmp_path: Path) -> None:
     one, other = small_set(1), small_set(2)
     other = replace(other, roughness=other.roughness + np.uint8(1))
-    with pytest.raises(AssetError, match="relief differs"):
-        write_sets(tmp_path, [(TextureEntry(s.id, s.tone, "CC0-1.0"), s) for s in (one, other)], hand())
+    third = replace(small_set(3), roughness=other.roughness)
+    write_sets(tmp_path / "sets", [(entry_of(s), s) for s in (one, other, third)], hand())
+    names = sorted(path.name for path in (tmp_path / "sets").glob("*.png"))
+    assert len(names) == 4
+    FolderTextures(tmp_path / "sets", hand()).write_to(tmp_path / "copy", hand())
+    for folder in ("sets", "copy"):
+        source = FolderTextures(tmp_path / folder, hand())
+        for written in (one, other, third):
+            read = source.load(written.id)
+            assert np.array_equal(read.roughness, written.roughness)
+            assert np.array_equal(read.normal_rgb, written.normal_rgb)
+
+
+def test_maps_that_a_set_in_use_holds_are_not_read_again(folder: Path) -> None:
+    source = FolderTextures(folder, hand())
+    one, other = source.load("person-1"), source.load("person-2")
+    assert one.normal_rgb is other.normal_rgb
+    assert one.creases is other.creases
+
+
+def test_sets_that_cannot_be_written_together_are_refused(tmp_path: Path) -> None:
+    one, other = small_set(1), replace(small_set(2), creases=None)
+    with pytest.raises(AssetError, match="Give all of them creases, or none"):
+        write_sets(tmp_path, [(entry_of(s), s) for s in (one, other)], hand())
     assert not (tmp_path / INDEX).exists()
     with pytest.raises(AssetError, match="no texture sets"):
         write_sets(tmp_path, [], hand())
 
 
 def test_procedural_sets_go_through_a_folder_unchanged_but_for_the_codec(tmp_path: Path) -> None:
-    baked = ProceduralTextures(hand(), open_hand_nails(), tones=(2, 9), per_tone=2, size_px=64, seed=4)
+    persons = {"a": Person(2, 1, 20, 0), "b": Person(2, 2, 75, 9), "c": Person(9, 1, 50, 90), "d": Person(9, 2, 33, 5)}
+    baked = ProceduralTextures(Bakery(hand(), open_hand_nails(), 64), persons, seed=4)
     write_sets(tmp_path, all_sets(baked), hand())
     stored = FolderTextures(tmp_path, hand())
     assert stored.entries == baked.entries
-    assert [entry.tone for entry in stored.entries] == [2, 2, 9, 9]
+    assert [(entry.tone, entry.age) for entry in stored.entries] == [(2, 20), (2, 75), (9, 50), (9, 33)]
     for entry in baked.entries:
         a, b = baked.load(entry.id), stored.load(entry.id)
         assert np.array_equal(a.normal_rgb, b.normal_rgb)
+        assert np.array_equal(creases_of(a), creases_of(b))
         assert np.abs(a.albedo_rgb.astype(int) - b.albedo_rgb).mean() < 2.5
     with pytest.raises(ConfigError, match="no texture set"):
         baked.load("skin")
 
 
 def test_writing_twice_gives_the_same_bytes(folder: Path, tmp_path: Path) -> None:
-    sets = [(TextureEntry(s.id, s.tone, "CC0-1.0"), s) for s in map(small_set, (1, 2, 3))]
+    sets = [(entry_of(s), s) for s in map(small_set, (1, 2, 3))]
     write_sets(tmp_path / "again", sets, hand())
     for path in sorted(folder.iterdir()):
         assert path.read_bytes() == (tmp_path / "again" / path.name).read_bytes()

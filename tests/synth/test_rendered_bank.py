@@ -9,6 +9,7 @@ from aih_builder.geometry import project
 from aih_builder.imaging import feathered
 from aih_builder.shards.plan import load_plan
 from aih_builder.sources.bank import MARGIN, Bank, BankEntry
+from aih_builder.sources.skin_people import SHIPPED
 from aih_builder.synth.assets import load_hands
 from aih_builder.synth.renderers.rasterize import silhouette
 
@@ -44,6 +45,12 @@ def test_a_hand_lies_whole_in_the_middle_third(entries: list[BankEntry]) -> None
         assert max(np.ptp(rows), np.ptp(columns)) + 1 == pytest.approx(128, abs=4)
         for places in (rows, columns):
             assert (places.min() + places.max()) / 2 == pytest.approx(191.5, abs=3)
+
+
+def test_tone_and_age_are_those_of_the_skin(entries: list[BankEntry]) -> None:
+    for e in entries:
+        person = SHIPPED[e.texture_id]
+        assert (e.skin_tone, e.skin_age) == (person.tone, person.age)
 
 
 def test_self_visibility_differs_between_poses_and_hides_some_joints(entries: list[BankEntry]) -> None:

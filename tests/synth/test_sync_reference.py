@@ -136,6 +136,7 @@ def test_the_record_names_its_sources(made: list[Redrawn]) -> None:
         assert (right.side, left.side) == (0, 1)
         assert {right.split, left.split} == {s.split} == {name_of(s.index).split}
         assert s.skin_tone.tolist() == [right.skin_tone, left.skin_tone]
+        assert s.skin_age.tolist() == [right.skin_age, left.skin_age]
         assert s.pose_family == f"{m.mode}/{right.pose_family}-{left.pose_family}"
         assert s.shape_id == s.texture_id == s.pose_id
         assert s.annotation == ""
