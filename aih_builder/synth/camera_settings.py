@@ -92,7 +92,8 @@ def blur_kernel(defocus_px: float, motion_px: float, turn_rad: float) -> FloatAr
 
 @compiled
 def _blur_kernel(radius, length, turn):
-    grid, steps = 16, 1 + 2 * int(np.ceil(12.0 * length))  # samples across the disc, and along the line
+    # Samples across the disc, and along the line: eight a pixel at least.
+    grid, steps = max(32, int(np.ceil(16.0 * radius))), 1 + int(np.ceil(8.0 * length))
     reach = int(np.floor(radius + length / 2 + 0.5))
     counts = np.zeros((2 * reach + 1, 2 * reach + 1), np.int64)
     for row in range(grid):
@@ -101,7 +102,7 @@ def _blur_kernel(radius, length, turn):
             if x * x + y * y > 1.0:
                 continue
             for step in range(steps):
-                along = length * (step / (steps - 1) - 0.5) if steps > 1 else 0.0
+                along = length * ((step + 0.5) / steps - 0.5)
                 u = int(np.floor(radius * x + along * np.cos(turn) + 0.5))
                 v = int(np.floor(radius * y + along * np.sin(turn) + 0.5))
                 counts[v + reach, u + reach] += 1
