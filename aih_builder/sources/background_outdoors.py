@@ -68,7 +68,7 @@ def paint_outdoor(rng: np.random.Generator) -> Canvas:
         clothing(rng, canvas, float(rng.uniform(0.03, 0.4)))
     if day.sun.any() and rng.random() < 0.6:
         canvas += glow(_highlights(rng, day, horizon), 0.9, rng.uniform(0.05, 0.2))
-    factor = falloff(rng, rng.uniform(0.0, 0.35)) * np.float32(log_uniform(rng, 0.7, 2.5))
+    factor = falloff(rng, rng.uniform(0.0, 0.35)) * np.float32(log_uniform(rng, 0.4, 3.0))
     return canvas * factor[..., None]
 
 
