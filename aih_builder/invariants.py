@@ -4,6 +4,7 @@ Each check yields sentences that name what is wrong; an empty list is a good sam
 """
 
 from collections.abc import Iterator
+from math import ceil
 
 import numpy as np
 
@@ -104,7 +105,8 @@ def _targets(s: Sample, counts: Array) -> Iterator[str]:
 
 
 def _reach_px(s: Sample) -> int:
-    return RENDER_REACH_PX if s.engine == "render" else SYNC_REACH_PX
+    sharp = RENDER_REACH_PX if s.engine == "render" else SYNC_REACH_PX
+    return sharp + ceil(s.defocus_px + s.motion_px / 2)
 
 
 def _undefined(s: Sample) -> Iterator[str]:

@@ -29,6 +29,7 @@ class Purpose(IntEnum):
     COLOUR = 13  # gain of the picture's colours
     LOADER = 14  # what the training loader does to a sample; index is the item's number, attempt the epoch's
     ORDER = 15  # order in which a training run takes the items; index is the epoch's number
+    SENSOR = 16  # the camera's settings and its noise
 
 
 def sample_rng(seed: int, index: int, attempt: int, purpose: Purpose) -> np.random.Generator:

@@ -60,6 +60,10 @@ VIEW = {"azimuth_deg": [-60, 60], "elevation_deg": [-10, 40]}
 REFUSED = {
     "unknown key": (at("image_size", 256), "unknown key 'image_size'; did you mean 'image_size_px'"),
     "unknown key below": (at("camera.distance", [1, 2]), "unknown key 'camera.distance'; did you mean 'distance_m'"),
+    "unknown key in a list": (
+        at("pools.backgrounds.folders", [{"path": "a", "licens": "b"}]),
+        "unknown key 'pools.backgrounds.folders.0.licens'; did you mean 'licence'",
+    ),
     "nothing near": (at("zzz", 1), "unknown key 'zzz'; known here: schema, name"),
     "another schema": (at("schema", 2), "key 'schema': .* got 2"),
     "seed too large": (at("seed", 2**32), "key 'seed': .* less than 4294967296"),
@@ -158,11 +162,11 @@ def test_depth_is_refused_where_its_16_bits_end() -> None:
 
 def test_paths_count_from_the_manifests_own_folder(tmp_path: Path) -> None:
     content = small_content()
-    content["pools"]["backgrounds"]["folders"] = ["photos", str(tmp_path / "else")]
+    content["pools"]["backgrounds"]["folders"] = ["photos", {"path": str(tmp_path / "else"), "licence": "CC-BY-4.0"}]
     content["pools"]["textures"] = {"source": "folder", "path": "skin"}
     (tmp_path / "it.yaml").write_text(yaml.safe_dump(content), encoding="utf-8")
     pools = load_manifest(tmp_path / "it.yaml").pools
-    assert pools.backgrounds.folders == (tmp_path / "photos", tmp_path / "else")
+    assert pools.backgrounds.licensed() == ((tmp_path / "photos", "user"), (tmp_path / "else", "CC-BY-4.0"))
     assert pools.textures.path == tmp_path / "skin"
 
 

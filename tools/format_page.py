@@ -22,6 +22,8 @@ UNITS = {
     "depth": "0.05 mm",
     "normal": "1/127",
     "mean_luma": "level",
+    "noise_level": "level",
+    "skin_age": "year",
     "mano_betas": "1",
     "occlusion_rate": "share",
     "contact_fraction": "share",

@@ -3,11 +3,24 @@
 A section that is not there is off; AIH-Render without any is plain shading.
 """
 
-from typing import Annotated
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from aih_builder.config.scenes import Fraction, Model, ordered
+
+Range = tuple[float, float] | None  # lowest and highest; None is off
+
+
+def _within(lowest: float, highest: float) -> AfterValidator:
+    """Holds a range to bounds."""
+
+    def checked(pair: Range) -> Range:
+        if pair is not None and not lowest <= pair[0] <= pair[1] <= highest:
+            raise ValueError(f"expected lowest and highest within {lowest:g} and {highest:g}, or null")
+        return pair
+
+    return AfterValidator(checked)
 
 
 class Shading(Model):
@@ -27,7 +40,43 @@ class Shading(Model):
         return self
 
 
+_PRESETS: dict[str, dict[str, Any]] = {
+    # InterHand2.6M: a dark dome with even light, fixed cameras, short exposures, small pictures.
+    "interhand": {
+        "exposure_ev": (-0.8, 0.0), "white_balance_mired": (-8.0, 12.0), "vignette": None, "defocus_px": (0.0, 0.8),
+        "motion_px": None, "iso": (200.0, 800.0), "contrast": (0.0, 0.3),
+    },
+}  # fmt: skip
+
+
+class CameraEffects(Model):
+    """What a camera does to a picture; each range is a switch, null is off. A preset fills in what is not given.
+
+    Lengths are pixels of a picture of 256 px, and grow with its size. Depth, normals and masks stay sharp.
+    """
+
+    preset: Literal["interhand"] | None = None
+    exposure_ev: Annotated[Range, _within(-3, 3)] = (-0.7, 0.7)  # stops
+    white_balance_mired: Annotated[Range, _within(-100, 100)] = (-25.0, 25.0)  # above 0: warmer
+    vignette: Annotated[Range, _within(0, 0.9)] = (0.0, 0.25)  # share of the light that the farthest corner lacks
+    defocus_px: Annotated[Range, _within(0, 4)] = (0.0, 1.5)  # radius of the disc that a point becomes
+    motion_px: Annotated[Range, _within(0, 16)] = (
+        0.0,
+        4.0,
+    )  # length of the line that a point becomes
+    motion_share: Fraction = 0.3  # of the samples
+    iso: Annotated[Range, _within(50, 25600)] = (100.0, 3200.0)  # noise of the sensor
+    contrast: Annotated[Range, _within(-0.5, 1)] = (-0.2, 0.4)  # of the tone curve; 0 is none
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_preset(cls, content: Any) -> Any:
+        preset = content.get("preset") if isinstance(content, dict) else None
+        return _PRESETS[preset] | content if isinstance(preset, str) and preset in _PRESETS else content
+
+
 class Look(Model):
     """One key per effect."""
 
     shading: Shading | None = None
+    camera: CameraEffects | None = None  # of AIH-Render; photographs have met a camera already

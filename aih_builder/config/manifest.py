@@ -79,12 +79,13 @@ def parse_manifest(content: dict[str, Any], *, where: str, folder: Path) -> Mani
     folder = folder.resolve()  # the manifest is written again elsewhere, beside the shards
     textures, backgrounds, bank = manifest.pools.textures, manifest.pools.backgrounds, manifest.pools.bank
     poses = manifest.pools.poses
+    pictures = tuple(each.model_copy(update={"path": folder / each.path}) for each in backgrounds.folders)
     pools = manifest.pools.model_copy(
         update={
             "poses": poses.model_copy(update={"path": poses.path and folder / poses.path}),
             "bank": bank.model_copy(update={"path": bank.path and folder / bank.path}),
             "textures": textures.model_copy(update={"path": textures.path and folder / textures.path}),
-            "backgrounds": backgrounds.model_copy(update={"folders": tuple(folder / f for f in backgrounds.folders)}),
+            "backgrounds": backgrounds.model_copy(update={"folders": pictures}),
         }
     )
     hands = manifest.hands

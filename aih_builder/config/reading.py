@@ -71,6 +71,8 @@ def _explain(model: type[BaseModel], error: ValidationError) -> list[str]:
 
 def _keys_at(model: Any, location: tuple[Any, ...]) -> list[str]:
     for part in location:
+        if isinstance(part, int):
+            continue  # an item of a list, whose kind was found with the list's
         field = next((f for n, f in model.model_fields.items() if part in (n, f.alias)), None)
         kinds = [] if field is None else [field.annotation, *get_args(field.annotation)]
         model = next((k for k in kinds if isinstance(k, type) and issubclass(k, BaseModel)), None)

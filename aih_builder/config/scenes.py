@@ -86,15 +86,34 @@ class Textures(Model):
         return self
 
 
+LicenceId = Annotated[str, Field(min_length=1, max_length=32, pattern=r"^[ -~]+$")]
+
+
+class BackgroundFolder(Model):
+    """A folder of images, named by its path alone or with a licence of its own."""
+
+    path: Path
+    licence: LicenceId | None = None  # None: that of the pool
+
+    @model_validator(mode="before")
+    @classmethod
+    def _named_by_path(cls, content: Any) -> Any:
+        return {"path": content} if isinstance(content, str | Path) else content
+
+
 class Backgrounds(Model):
     """Procedural kinds and folders of images; each sample draws one of all these, folders weighing as one kind each.
 
     A folder's subfolders train, val and test tell the split of what is in them.
     """
 
-    procedural: tuple[Literal["studio", "indoor", "noise"], ...] = ("studio", "indoor", "noise")
-    folders: tuple[Path, ...] = ()
-    licence: Annotated[str, Field(min_length=1, max_length=32, pattern=r"^[ -~]+$")] = "user"  # of the folders' images
+    procedural: tuple[Literal["studio", "indoor", "noise", "outdoor", "plain"], ...] = ("studio", "indoor", "noise")
+    folders: tuple[BackgroundFolder, ...] = ()
+    licence: LicenceId = "user"  # of the images of folders that name none
+
+    def licensed(self) -> tuple[tuple[Path, str], ...]:
+        """The path and the licence of each folder."""
+        return tuple((folder.path, folder.licence or self.licence) for folder in self.folders)
 
     @model_validator(mode="after")
     def _not_empty(self) -> "Backgrounds":

@@ -183,7 +183,7 @@ def make_plan(manifest: Manifest, folder: Path) -> Plan:
     if manifest.total() == 0:
         raise ConfigError("streams: every count is 0; ask for at least one sample.")
     chosen, cache = manifest.pools, folder / "cache"
-    backgrounds = BackgroundPool(chosen.backgrounds.procedural, chosen.backgrounds.folders, chosen.backgrounds.licence)
+    backgrounds = BackgroundPool(chosen.backgrounds.procedural, chosen.backgrounds.licensed())
     brought = hand_of(manifest)
     hand = brought.arrays
     textures = TEXTURE_SOURCES[chosen.textures.source](chosen.textures, manifest.seed, hand)

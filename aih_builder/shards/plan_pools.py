@@ -163,7 +163,7 @@ def fill_cache(cache: Path, hand: HandArrays, textures: TextureSource) -> None:
 def build_bank(manifest: Manifest, path: Path) -> int:
     """Render the bank of a manifest into a file of its own; returns the number of pictures."""
     chosen = manifest.pools
-    backgrounds = BackgroundPool(chosen.backgrounds.procedural, chosen.backgrounds.folders, chosen.backgrounds.licence)
+    backgrounds = BackgroundPool(chosen.backgrounds.procedural, chosen.backgrounds.licensed())
     hand = hand_of(manifest).arrays
     textures = TEXTURE_SOURCES[chosen.textures.source](chosen.textures, manifest.seed, hand)
     poses = read_poses(manifest, hand)

@@ -42,7 +42,7 @@ def sources(
         "hand": {"model": str(manifest.hands.model), "digest": digests["hand"]} | stated["hand"],
         "poses": {"source": pools.poses.source, "digest": digests["poses"]} | stated["poses"],
         "textures": {"source": pools.textures.source} | stated["textures"],
-        "backgrounds": backgrounds.sources(pools.backgrounds.folders),
+        "backgrounds": backgrounds.sources([path for path, _ in pools.backgrounds.licensed()]),
     }
     if bank is not None:
         place = {"source": "rendered"} if bank["path"] is None else {"source": "file", "path": bank["path"]}

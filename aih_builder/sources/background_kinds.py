@@ -1,4 +1,4 @@
-"""Procedural backgrounds: a dark studio, a room out of focus, coloured noise.
+"""Procedural backgrounds: a dark studio, a room or a park out of focus, a plain wall or desk, coloured noise.
 
 Each kind paints linear light on a small canvas; tone mapping, quantising and growing to the
 wanted size come last. So one background costs about a millisecond, and a stream gives the same
@@ -23,10 +23,12 @@ from aih_builder.sources.background_canvas import (
     falloff,
     glow,
     log_uniform,
+    paint,
     shadows,
     soft_field,
     texture,
 )
+from aih_builder.sources.background_outdoors import paint_outdoor
 from aih_builder.sources.background_things import (
     FAR_THINGS,
     NEAR_THINGS,
@@ -121,8 +123,32 @@ def paint_noise(rng: np.random.Generator) -> Canvas:
     return np.exp(field) * base.astype(np.float32)
 
 
+def paint_plain(rng: np.random.Generator) -> Canvas:
+    """A wall, a sheet or a desk of one colour: soft light across it, a little grain, at times its edge."""
+    own = colours(rng, 1, rng.uniform(0.0, 0.9))[0] * log_uniform(rng, 0.03, 1.1)
+    canvas = soft_field(rng, own, rng.uniform(0.03, 0.2))
+    if rng.random() < 0.3:  # the desk ends, or meets the wall
+        x, y = rng.uniform(0, SIDE, 2)
+        turn = rng.uniform(-0.4, 0.4)
+        far = 2 * SIDE * np.array([np.cos(turn), np.sin(turn)])
+        behind = np.array(
+            [[x - far[0], y - far[1]], [x + far[0], y + far[1]], [x + far[0], -SIDE], [x - far[0], -SIDE]]
+        )
+        second = colours(rng, 1, 0.3)[0] * log_uniform(rng, 0.03, 0.9)
+        cv2.fillPoly(canvas, [np.rint(behind).astype(np.int32)], paint(second, 1.0))
+    canvas = blur(canvas, rng.uniform(1.0, 2.5))
+    grain = rng.standard_normal((SIDE, SIDE) if rng.random() < 0.6 else (SIDE, 6), dtype=np.float32)
+    grain = cv2.resize(grain, (SIDE, SIDE), interpolation=cv2.INTER_LINEAR)  # of wood it runs along
+    factor = (1 + np.float32(rng.uniform(0.0, 0.04)) * grain) * texture(rng, rng.uniform(0.0, 0.03))
+    factor *= shadows(rng) if rng.random() < 0.5 else np.float32(1)
+    factor *= falloff(rng, rng.uniform(0.1, 0.8)) * np.float32(log_uniform(rng, 0.6, 1.6))
+    return canvas * factor[..., None]
+
+
 BACKGROUND_KINDS: dict[str, Painter] = {
     "studio": paint_studio,
     "indoor": paint_indoor,
     "noise": paint_noise,
+    "outdoor": paint_outdoor,
+    "plain": paint_plain,
 }

@@ -15,6 +15,7 @@ from aih_builder.errors import AssetError, ConfigError
 from aih_builder.imaging import IMAGE_SUFFIXES, ImageU8, decode_photo, resize
 from aih_builder.sources.background_kinds import BACKGROUND_KINDS, draw_background
 from aih_builder.sources.licences import PUBLIC_DOMAIN
+from aih_builder.sources.near_pictures import same_pictures, thumbnail
 from aih_builder.sources.pools import SPLITS, Split, split_of
 
 __all__ = ["BACKGROUND_KINDS", "Background", "BackgroundPool", "draw_background"]
@@ -40,25 +41,38 @@ class _Image(NamedTuple):
     path: str
     sha256: str
     short_px: int  # the shorter side
-    split: str  # that of its folder; "": by its content
+    split: str  # that of its folder or of what shows the same; "": by its content
 
     @property
     def source_id(self) -> str:
         return f"folder:{self.sha256[:16]}"
 
+    @property
+    def lies_in(self) -> Split:
+        """The split."""
+        return _KNOWN.get(self.split) or split_of(self.source_id)
+
+
+class _Folder(NamedTuple):
+    """The different images below a folder, ordered by content."""
+
+    licence: str
+    images: tuple[_Image, ...]
+
 
 class BackgroundPool:
     """Procedural kinds and folders of images. A draw picks one of these sources, all equally likely, then an item.
 
-    An image below a folder train, val or test belongs to that split, another to the one that its content falls into; so
-    the same picture under two names never lies in two splits. Procedural backgrounds are new for each sample and serve
-    every split.
+    An image below a folder train, val or test belongs to that split, another to the one that its content falls into.
+    Images that show the same (near_pictures.py), in whatever folders, share one split. Procedural backgrounds are new
+    for each sample and serve every split: a stream of random numbers belongs to one index, and an index to one split.
     """
 
-    def __init__(self, kinds: Sequence[str], folders: Sequence[Path], licence: str = "user") -> None:
-        """List, hash and test-decode the folders' images; `licence` is theirs.
+    def __init__(self, kinds: Sequence[str], folders: Sequence[tuple[Path, str]]) -> None:
+        """List, hash and test-decode the images of folders, each with its licence.
 
-        Raises ConfigError for an unknown kind, a missing or empty folder, and images that cannot be decoded.
+        Raises ConfigError for an unknown kind, a missing or empty folder, images that cannot be decoded, and one
+        picture in two splits.
         """
         for kind in kinds:
             if kind not in BACKGROUND_KINDS:
@@ -69,28 +83,31 @@ class BackgroundPool:
                 )
         if not kinds and not folders:
             raise ConfigError("backgrounds: no kind and no folder. Name at least one.")
-        self._fill(tuple(kinds), tuple(_scan(folder) for folder in folders), licence)
+        found = _settled([_scan(path) for path, _ in folders])
+        self._fill(
+            tuple(kinds), tuple(_Folder(licence, images) for (_, licence), images in zip(folders, found, strict=True))
+        )
 
-    def _fill(self, kinds: tuple[str, ...], folders: tuple[tuple[_Image, ...], ...], licence: str) -> None:
-        self._kinds, self._folders, self._licence = kinds, folders, licence
-        self._images: dict[Split, list[list[_Image]]] = {split: [] for split in SPLITS}
-        for images in folders:
-            shares: dict[Split, list[_Image]] = {split: [] for split in SPLITS}
-            for image in images:
-                shares[_KNOWN.get(image.split) or split_of(image.source_id)].append(image)
+    def _fill(self, kinds: tuple[str, ...], folders: tuple[_Folder, ...]) -> None:
+        self._kinds, self._folders = kinds, folders
+        self._shares: dict[Split, list[_Folder]] = {split: [] for split in SPLITS}
+        for folder in folders:
+            images: dict[Split, list[_Image]] = {split: [] for split in SPLITS}
+            for image in folder.images:
+                images[image.lies_in].append(image)
             for split in SPLITS:
-                if shares[split]:
-                    self._images[split].append(shares[split])
+                if images[split]:
+                    self._shares[split].append(_Folder(folder.licence, tuple(images[split])))
 
     def require(self, splits: Iterable[Split]) -> None:
         """Check that each of these splits has something to draw from. Raises ConfigError."""
         for split in splits:
-            if not self._kinds and not self._images[split]:
+            if not self._kinds and not self._shares[split]:
                 raise ConfigError(
                     f"backgrounds: no image of the folders falls into split '{split}'. "
                     "Add images or a procedural kind, or set that split's count to 0."
                 )
-            if len(self._images[split]) < len(self._folders):
+            if len(self._shares[split]) < len(self._folders):
                 log.warning("backgrounds: a folder has no image in split '%s'", split)
 
     def draw(self, rng: np.random.Generator, split: Split, size_px: int) -> Background:
@@ -98,59 +115,66 @@ class BackgroundPool:
 
         Raises AssetError where an image has vanished or changed since planning, ConfigError where the split is empty.
         """
-        folders = self._images[split]
+        folders = self._shares[split]
         if not self._kinds and not folders:
             self.require([split])
         source = int(rng.integers(len(self._kinds) + len(folders)))
         if source < len(self._kinds):
             kind = self._kinds[source]
             return Background(draw_background(rng, kind, size_px), kind, PUBLIC_DOMAIN)
-        images = folders[source - len(self._kinds)]
-        image = images[int(rng.integers(len(images)))]
-        return Background(_draw_crop(rng, image, size_px), image.source_id, self._licence)
+        folder = folders[source - len(self._kinds)]
+        image = folder.images[int(rng.integers(len(folder.images)))]
+        return Background(_draw_crop(rng, image, size_px), image.source_id, folder.licence)
 
     def licences(self) -> set[str]:
         """Licence ids of what can be drawn."""
         procedural = {PUBLIC_DOMAIN} if self._kinds else set()
-        return procedural | ({self._licence} if self._folders else set())
+        return procedural | {folder.licence for folder in self._folders}
 
     def sources(self, folders: Sequence[Path]) -> dict[str, Any]:
         """What the pool draws from, for a dataset's provenance; `folders` names its folders, as they were given."""
         listed = [
-            {"path": str(path), "images": len(images), "licence": self._licence}
-            for path, images in zip(folders, self._folders, strict=True)
+            {"path": str(path), "images": len(folder.images), "licence": folder.licence}
+            for path, folder in zip(folders, self._folders, strict=True)
         ]
         return {"procedural": list(self._kinds), "folders": listed, "licences": sorted(self.licences())}
 
     def digests(self) -> dict[str, Any]:
         """What the pool's content is, wherever its files lie: for the identity of a dataset."""
-        hashes = [[f"{image.split}:{image.sha256}".removeprefix(":") for image in images] for images in self._folders]
-        return {"kinds": list(self._kinds), "images": hashes, "licence": self._licence}
+        hashes = [[f"{i.split}:{i.sha256}".removeprefix(":") for i in folder.images] for folder in self._folders]
+        licences = [folder.licence for folder in self._folders]
+        return {"kinds": list(self._kinds), "images": hashes, "licences": licences}
 
     def to_json(self) -> dict[str, Any]:
         """All that a worker needs, so that it lists and hashes nothing."""
-        folders = [[list(image) for image in images] for images in self._folders]
-        return {"kinds": list(self._kinds), "folders": folders, "licence": self._licence}
+        folders = [{"licence": f.licence, "images": [list(image) for image in f.images]} for f in self._folders]
+        return {"kinds": list(self._kinds), "folders": folders}
 
     @classmethod
     def from_json(cls, content: dict[str, Any]) -> "BackgroundPool":
         """The pool that to_json wrote. Raises ConfigError where the record is damaged."""
         pool = cls.__new__(cls)
         try:
-            kinds, licence = tuple(content["kinds"]), str(content["licence"])
-            folders = tuple(
-                tuple(_Image(str(path), str(sha256), int(short), str(split)) for path, sha256, short, split in images)
-                for images in content["folders"]
-            )
+            kinds, folders = tuple(content["kinds"]), []
+            for folder in content["folders"]:
+                rows = [(str(path), str(sha), int(short), str(split)) for path, sha, short, split in folder["images"]]
+                folders.append(_Folder(str(folder["licence"]), tuple(_Image(*row) for row in rows)))
         except (KeyError, TypeError, ValueError) as error:
             raise ConfigError(
                 f"the plan's record of backgrounds is damaged ({error!r}). Plan again in a new folder."
             ) from error
-        pool._fill(kinds, folders, licence)
+        pool._fill(kinds, tuple(folders))
         return pool
 
 
-def _scan(folder: Path) -> tuple[_Image, ...]:
+class _Found(NamedTuple):
+    """An image, and what it shows."""
+
+    image: _Image
+    thumbnail: ImageU8  # (256,)
+
+
+def _scan(folder: Path) -> list[_Found]:
     """The different images below a folder, ordered by content: names and places do not matter."""
     if not folder.is_dir():
         found = "is not a folder" if folder.exists() else "does not exist"
@@ -160,17 +184,16 @@ def _scan(folder: Path) -> tuple[_Image, ...]:
         raise ConfigError(
             f"backgrounds: {folder} holds no image ({', '.join(IMAGE_SUFFIXES)}). Add images, or remove the entry."
         )
-    images: dict[str, _Image] = {}
+    images: dict[str, _Found] = {}
     refused: list[str] = []
     logged = time.monotonic()
     for count, path in enumerate(paths):
         try:
-            image = _inspect(path, folder)
-            first = images.setdefault(image.sha256, image)
-            if first.split != image.split:
-                raise ConfigError(
-                    f"backgrounds: {first.path} and {path} are one picture in two splits. Remove one of them."
-                )
+            found = _inspect(path, folder)
+            first = images.setdefault(found.image.sha256, found)
+            _require_one_split(first.image, found.image)
+            if not first.image.split:
+                images[found.image.sha256] = found  # it may lie in a split's folder
         except AssetError as error:
             refused.append(str(error))
         if time.monotonic() - logged > _LOG_EVERY_S:
@@ -179,7 +202,37 @@ def _scan(folder: Path) -> tuple[_Image, ...]:
     if refused:
         more = f"\n... and {len(refused) - 5} more" if len(refused) > 5 else ""
         raise ConfigError("backgrounds: unreadable images.\n" + "\n".join(refused[:5]) + more)
-    return tuple(sorted(images.values(), key=lambda image: image.sha256))
+    return sorted(images.values(), key=lambda found: found.image.sha256)
+
+
+def _require_one_split(one: _Image, other: _Image) -> None:
+    if one.split and other.split and one.split != other.split:
+        raise ConfigError(
+            f"backgrounds: {one.path} and {other.path} are one picture in two splits, {one.split} and {other.split}. "
+            "Remove one of them."
+        )
+
+
+def _settled(folders: list[list[_Found]]) -> list[tuple[_Image, ...]]:
+    """The images of each folder, those that show the same in one split: the one that a folder tells for any of them,
+    else that of the one whose content hash comes first.
+    """
+    every = [found for folder in folders for found in folder]
+    if not every:
+        return []
+    groups: dict[int, list[_Image]] = {}
+    labels = same_pictures(np.stack([found.thumbnail for found in every])).tolist()
+    for label, found in zip(labels, every, strict=True):
+        groups.setdefault(label, []).append(found.image)
+    splits: dict[int, str] = {}
+    for label, group in groups.items():
+        told = [image for image in group if image.split]
+        for image in told[1:]:
+            _require_one_split(told[0], image)
+        first = min(group, key=lambda image: image.sha256)
+        splits[label] = told[0].split if told else first.lies_in if len({i.lies_in for i in group}) > 1 else ""
+    settled = iter([found.image._replace(split=splits[label]) for label, found in zip(labels, every, strict=True)])
+    return [tuple(next(settled) for _ in folder) for folder in folders]
 
 
 def _image_paths(folder: Path) -> list[Path]:
@@ -194,14 +247,15 @@ def _image_paths(folder: Path) -> list[Path]:
     )
 
 
-def _inspect(path: Path, root: Path) -> _Image:
+def _inspect(path: Path, root: Path) -> _Found:
     data = _read(path)
-    height, width = decode_photo(data, path).shape[:2]
+    rgb = decode_photo(data, path)
     folders = {part.lower() for part in path.relative_to(root.resolve()).parts[:-1]}
     named = [split for split in SPLITS if split in folders]
     if len(named) > 1:
         raise ConfigError(f"backgrounds: {path} lies in folders of two splits. Expected one of them.")
-    return _Image(str(path), hashlib.sha256(data).hexdigest(), min(height, width), named[0] if named else "")
+    sha256, split = hashlib.sha256(data).hexdigest(), named[0] if named else ""
+    return _Found(_Image(str(path), sha256, min(rgb.shape[:2]), split), thumbnail(rgb))
 
 
 def _read(path: Path) -> bytes:

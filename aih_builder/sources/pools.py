@@ -34,3 +34,17 @@ def draw_item(rng: np.random.Generator, pools: dict[Split, list[str]], split: Sp
             f"pool of {what}: no item falls into split '{split}'. Add items, or set that split's count to 0."
         )
     return pools[split][int(rng.integers(len(pools[split])))]
+
+
+def linked(row: np.ndarray, column: np.ndarray, count: int) -> np.ndarray:
+    """For items in a graph with the edges row[k] to column[k] the first that each is linked to, itself included:
+    (count,) int64.
+    """
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    graph = coo_array((np.ones(len(row), bool), (row, column)), shape=(count, count))
+    _, labels = connected_components(graph, directed=False)
+    first_of = np.full(labels.max() + 1, count, np.int64)
+    np.minimum.at(first_of, labels, np.arange(count))
+    return first_of[labels]

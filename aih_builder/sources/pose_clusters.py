@@ -5,6 +5,7 @@ from typing import NamedTuple
 import numpy as np
 
 from aih_builder.geometry import FloatArray
+from aih_builder.sources.pools import linked
 
 CLUSTER_RADIUS_MM = 8.0
 
@@ -17,9 +18,6 @@ def clusters_of(descriptor_mm: FloatArray, radius_mm: float) -> np.ndarray:
     Entries nearer than the radius (root mean square over joints, see pose_distance.py) share a cluster, and so do
     entries linked by such steps: two entries of different clusters are always at least the radius apart.
     """
-    from scipy.sparse import coo_array
-    from scipy.sparse.csgraph import connected_components
-
     count = len(descriptor_mm)
     rows, columns = [], []
     for first in range(0, count, _CHUNK):
@@ -27,12 +25,7 @@ def clusters_of(descriptor_mm: FloatArray, radius_mm: float) -> np.ndarray:
         row, column = np.nonzero(near)
         rows.append(row + first)
         columns.append(column)
-    row, column = np.concatenate(rows), np.concatenate(columns)
-    graph = coo_array((np.ones(len(row), bool), (row, column)), shape=(count, count))
-    _, labels = connected_components(graph, directed=False)
-    first_of = np.full(labels.max() + 1, count, np.int64)
-    np.minimum.at(first_of, labels, np.arange(count))
-    return first_of[labels]
+    return linked(np.concatenate(rows), np.concatenate(columns), count)
 
 
 def distances_mm(one: FloatArray, two: FloatArray) -> FloatArray:

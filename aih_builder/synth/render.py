@@ -1,6 +1,7 @@
 """AIH-Render: textured hand meshes in front of a background."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import ClassVar, NamedTuple, final
 
 import numpy as np
@@ -24,6 +25,8 @@ from aih_builder.sources.lights import Lights, draw_lights
 from aih_builder.sources.poses import PosePair
 from aih_builder.sources.textures import TextureSet
 from aih_builder.synth.assets import Assets
+from aih_builder.synth.camera_effects import photographed
+from aih_builder.synth.camera_settings import NEUTRAL, CameraSettings, draw_settings
 from aih_builder.synth.compose import Composite, compose, front_surface, right_in_front_by_depth
 from aih_builder.synth.engine import Engine, Tally
 from aih_builder.synth.joints import depth_in_flesh_m, visible_joints
@@ -113,9 +116,16 @@ class RenderEngine(Engine):
         with tally.stage("compose"):
             composite = compose(layers, right_in_front_by_depth(layers), background.rgb)
             rates = self._accept(composite, pair, design)
+        taken = NEUTRAL
+        if (effects := manifest.look.camera) is not None:
+            with tally.stage("camera"):
+                sensor, uncovered = rng(Purpose.SENSOR), composite.visible_mask[::-1]
+                taken = draw_settings(sensor, effects, manifest.image_size_px)
+                composite, seen_rgb = photographed(taken, sensor, composite, background.rgb, pair.present, uncovered)
+                background = replace(background, rgb=seen_rgb)
         with tally.stage("record"):
             sample = self._record(
-                index, attempt, split, design, pair, scene, layers, composite, rates, texture, background
+                index, attempt, split, design, pair, scene, layers, composite, rates, texture, background, taken
             )
         return Drawn(sample, background.rgb, layers)
 
@@ -271,6 +281,7 @@ class RenderEngine(Engine):
         rates: FloatArray,
         texture: TextureSet,
         background: Background,
+        taken: CameraSettings,
     ) -> Sample:
         present = np.array(pair.present, bool)
         joints_m, joints_px = np.zeros((2, 21, 3), np.float32), np.zeros((2, 21, 2), np.float32)
@@ -309,6 +320,7 @@ class RenderEngine(Engine):
             mean_luma=mean_luma(composite.image_rgb),
             hands_shade=any(layer is not None and layer.beside_rgba is not None for layer in layers),
             skin_age=np.where(present, texture.age, 0).astype(np.float32),
+            defocus_px=taken.defocus_px, motion_px=taken.motion_px, noise_level=taken.noise_level,
             index=index, seed=self._manifest.seed, attempt=attempt, engine=self.name, split=split,
             annotation=pair.annotation,
             shape_id=pair.shape_id, pose_id=pair.source_id, texture_id=texture.id, background_id=background.source_id,

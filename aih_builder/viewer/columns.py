@@ -37,7 +37,7 @@ from aih_builder.viewer.heatmap import count_keypoints
 
 log = logging.getLogger(__name__)
 
-_FORMAT, _VERSION = "aih-columns", 2
+_FORMAT, _VERSION = "aih-columns", 3
 _LARGE_BYTES = 64  # of a field per sample: larger ones stay in the shards
 _BLOCK_ROWS = 1 << 14  # a field of these many takes a few MB, and so does what is worked out of it
 

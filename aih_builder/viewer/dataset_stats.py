@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 
 Figures = dict[str, Any]
 
-_FORMAT, _VERSION = "aih-stats", 1
+_FORMAT, _VERSION = "aih-stats", 2
 
 
 def dataset_statistics(folder: Path, on_progress: Callable[[int, int], None] | None = None) -> Figures:

@@ -43,6 +43,7 @@ class Quantity:
     among: str = ""  # a question: the samples that have the number
     bars: tuple[float, ...] | range | None = None  # edges; whole numbers; or edges that suit the data
     ordered: bool = True
+    effect: bool = False  # of the camera or the skin: left out where it is off, 0 in all samples
 
     def parts(self) -> dict[str, tuple[str, str]]:
         """`of` and `among` by the name of the part."""
@@ -62,7 +63,12 @@ QUANTITIES = (
     Quantity("Interaction", "contact", "share of vertices in contact", "contact_fraction", "interaction_valid"),
     Quantity("Picture", "distance from the camera", "m", "distance_m[{side}]", "distance_m[{side}] > 0"),
     Quantity("Picture", "brightness", "mean luma", "mean_luma", "", tuple(range(0, 261, 10))),
+    Quantity("Picture", "defocus", "radius, px", "defocus_px", effect=True),
+    Quantity("Picture", "motion blur", "length, px", "motion_px", effect=True),
+    Quantity("Picture", "noise", "standard deviation on mid grey, levels", "noise_level", effect=True),
     Quantity("Picture", "skin tone", "Monk scale, 0 unknown", "skin_tone[{side}]", "hand_present[{side}]", range(11)),
+    Quantity("Picture", "skin age", "years, 0 unknown", "skin_age[{side}]", "hand_present[{side}]",
+             tuple(range(0, 101, 5)), effect=True),
     Quantity("View directions", VIEW, "cell", "view_cell[{side}]", "", range(1, CELLS_OF_VIEW + 1),
              ordered=False),
     *(
@@ -122,10 +128,10 @@ class _Samples:
 
 
 def _of_numbers(samples: _Samples, quantity: Quantity) -> Iterator[Figures]:
-    """The histogram of a quantity; none where no sample has it, or where an angle hardly moves."""
+    """The histogram of a quantity; none where no sample has it, an effect is off, or an angle hardly moves."""
     values = {name: samples.values(*part) for name, part in quantity.parts().items()}
     filled = [numbers for numbers in values.values() if len(numbers)]
-    if not filled:
+    if not filled or (quantity.effect and not any(numbers.any() for numbers in filled)):
         return
     bars = quantity.bars
     if bars is None:

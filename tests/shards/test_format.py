@@ -122,7 +122,7 @@ def test_the_layout_is_the_documented_one(rich: list[Sample], tmp_path) -> None:
         assert json.loads(head.pop("versions")) == library_versions()
         assert json.loads(head.pop("fields")) == list(stored)
         assert head == {
-            "format": "aih-shard", "schema": 1, "engine": "render", "split": "val", "number": 7, "plan_hash": "cafe",
+            "format": "aih-shard", "schema": 2, "engine": "render", "split": "val", "number": 7, "plan_hash": "cafe",
             "lossless": False,
         }  # fmt: skip
         assert set(file) == {"blob", "offsets", *PLAIN_FIELDS}

@@ -175,9 +175,9 @@ def test_an_unfinished_dataset_says_what_to_do(copy: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"schema": 2}, "schema 2, this version reads schema 1. Install a newer aih-builder"),
-        ({"schema": 0}, "schema 0, this version reads schema 1. Make it again"),
-        ({"schema": None}, "schema None, this version reads schema 1"),
+        ({"schema": 3}, "schema 3, this version reads schema 2. Install a newer aih-builder"),
+        ({"schema": 1}, "schema 1, this version reads schema 2. Make it again"),
+        ({"schema": None}, "schema None, this version reads schema 2"),
         ({"format": "coco"}, "not of this package"),
         ({"shards": None}, "its list of shards is not readable"),
         ({"shards": [{"file": "a.h5"}]}, "its list of shards is not readable"),
@@ -290,7 +290,7 @@ def _state_fields(file: h5py.File, fields: str) -> None:
 EDITS = {
     "foreign": (lambda f: f.attrs.__delitem__("format"), "an HDF5 file, but not a shard of this package"),
     "of another format": (lambda f: f.attrs.__setitem__("format", "coco"), "not a shard of this package"),
-    "newer": (lambda f: f.attrs.__setitem__("schema", 2), "schema 2, this version reads schema 1. Install a newer"),
+    "newer": (lambda f: f.attrs.__setitem__("schema", 3), "schema 3, this version reads schema 2. Install a newer"),
     "without a schema": (lambda f: f.attrs.__delitem__("schema"), "schema None"),
     "an array for a schema": (lambda f: f.attrs.__setitem__("schema", [1, 2]), "schema None"),
     "fields that are no list": (lambda f: _state_fields(f, "5"), "not a readable shard"),

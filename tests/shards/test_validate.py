@@ -207,7 +207,7 @@ LIES: dict[str, tuple[Callable[[dict], object], str]] = {
     "the samples": (lambda c: c.update(samples=5), "'samples' is not .*, found 5, expected 4"),
     "the counts": (lambda c: c["counts"]["render"].update(val=1), "'counts' is not"),
     "the plan": (lambda c: c.update(plan_hash="ab"), "'plan_hash' is not .*, found ab"),
-    "the schema": (lambda c: c.update(schema=2), "'schema' is not"),
+    "the schema": (lambda c: c.update(schema=3), "'schema' is not"),
     "a licence": (lambda c: c.update(licences=[]), "'licences' is not"),
     "a key too many": (lambda c: c.update(extra=1), "'extra' is not .*, found 1, expected None"),
     "a key too few": (lambda c: c.pop("bytes"), "'bytes' is not .*, found None"),

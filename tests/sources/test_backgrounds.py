@@ -1,6 +1,7 @@
 import json
 import pickle
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 import cv2
@@ -10,8 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aih_builder.errors import AssetError, ConfigError
+from aih_builder.identity import SampleName, index_of
 from aih_builder.imaging import encode_jpeg, encode_png, resize
+from aih_builder.rng import Purpose, sample_rng
 from aih_builder.sources.backgrounds import BACKGROUND_KINDS, BackgroundPool, draw_background
+from aih_builder.sources.near_pictures import same_pictures
 from aih_builder.sources.pools import SPLITS, split_of
 
 KINDS = tuple(BACKGROUND_KINDS)
@@ -24,6 +28,11 @@ def stream(number: int) -> np.random.Generator:
 def picture(number: int, height: int = 60, width: int = 80) -> np.ndarray:
     """Coloured noise in which each value says nothing of its neighbour."""
     return stream(number).integers(0, 256, (height, width, 3), dtype=np.uint8)
+
+
+def pool_of(kinds: Sequence[str], *folders: Path, licence: str = "user") -> BackgroundPool:
+    """A pool of kinds and of folders that have one licence."""
+    return BackgroundPool(kinds, [(folder, licence) for folder in folders])
 
 
 @pytest.fixture
@@ -78,14 +87,14 @@ def test_no_background_is_blank_and_neighbours_differ_little(kind: str) -> None:
 @settings(max_examples=25)
 @given(number=st.integers(0, 1000), split=st.sampled_from(SPLITS))
 def test_a_pool_of_procedural_kinds_serves_every_split(number: int, split) -> None:
-    background = BackgroundPool(KINDS, []).draw(stream(number), split, 64)
+    background = pool_of(KINDS).draw(stream(number), split, 64)
     assert background.source_id in KINDS
     assert background.licence == "CC0-1.0"
     assert background.rgb.shape == (64, 64, 3)
 
 
 def test_no_image_of_a_folder_serves_two_splits_and_each_serves_one(folder: Path) -> None:
-    pool = BackgroundPool([], [folder])
+    pool = pool_of([], folder)
     pool.require(SPLITS)
     drawn = {split: {pool.draw(stream(i), split, 16).source_id for i in range(400)} for split in SPLITS}
     for split, ids in drawn.items():
@@ -100,7 +109,7 @@ def test_the_same_picture_under_another_name_is_the_same_item(folder: Path, tmp_
     for number in reversed(range(40)):
         (other / f"x{100 - number}.png").write_bytes(encode_png(picture(number)))
     (other / "twin.png").write_bytes(encode_png(picture(7)))
-    first, second = BackgroundPool(KINDS, [folder]), BackgroundPool(KINDS, [other])
+    first, second = pool_of(KINDS, folder), pool_of(KINDS, other)
     assert first.digests() == second.digests()
     for number in range(30):
         a, b = (pool.draw(stream(number), "train", 32) for pool in (first, second))
@@ -109,10 +118,10 @@ def test_the_same_picture_under_another_name_is_the_same_item(folder: Path, tmp_
 
 
 def test_kinds_and_folders_are_drawn_equally_often(folder: Path) -> None:
-    pool = BackgroundPool(KINDS, [folder])
+    pool = pool_of(KINDS, folder)
     ids = [pool.draw(stream(i), "train", 8).source_id for i in range(400)]
     shares = [np.mean([source_id.startswith(name) for source_id in ids]) for name in (*KINDS, "folder:")]
-    assert np.abs(np.array(shares) - 0.25).max() < 0.08
+    assert np.abs(np.array(shares) - 1 / len(shares)).max() < 0.08
 
 
 def test_a_crop_shows_at_least_half_of_the_shorter_side_mirrored_half_the_time(tmp_path: Path) -> None:
@@ -120,7 +129,7 @@ def test_a_crop_shows_at_least_half_of_the_shorter_side_mirrored_half_the_time(t
     ramp[..., 0] = np.arange(240)
     ramp[..., 1] = np.arange(120)[:, None]
     (tmp_path / "ramp.png").write_bytes(encode_png(ramp))
-    pool = BackgroundPool([], [tmp_path])
+    pool = pool_of([], tmp_path)
     split = split_of("folder:" + pool.digests()["images"][0][0][:16])
     mirrored = 0
     for number in range(60):
@@ -134,7 +143,7 @@ def test_a_crop_shows_at_least_half_of_the_shorter_side_mirrored_half_the_time(t
 
 
 def test_a_pool_comes_back_from_json_and_pickle_without_reading_files(folder: Path) -> None:
-    pool = BackgroundPool(KINDS, [folder], licence="CC-BY-4.0")
+    pool = pool_of(KINDS, folder, licence="CC-BY-4.0")
     content = json.loads(json.dumps(pool.to_json()))
     away = folder.with_name("away")
     folder.rename(away)
@@ -161,7 +170,7 @@ def test_every_common_format_is_read_grey_and_transparent_ones_too(tmp_path: Pat
     (tmp_path / "deep.png").write_bytes(encode_png(image[..., 0].astype(np.uint16) * 257))
     (tmp_path / "notes.txt").write_text("not an image")
     (tmp_path / "._a.jpg").write_bytes(b"left by a file manager")
-    pool = BackgroundPool([], [tmp_path])
+    pool = pool_of([], tmp_path)
     assert len(pool.digests()["images"][0]) == 7
     for split in SPLITS:
         try:
@@ -174,9 +183,9 @@ def test_every_common_format_is_read_grey_and_transparent_ones_too(tmp_path: Pat
 def test_a_large_photograph_decoded_at_a_fraction_shows_the_same_crop(tmp_path: Path) -> None:
     photo = resize(picture(5, 12, 16), (1200, 1600))
     (tmp_path / "large.jpg").write_bytes(encode_jpeg(photo))
-    pool = BackgroundPool([], [tmp_path])
+    pool = pool_of([], tmp_path)
     content = pool.to_json()
-    content["folders"][0][0][2] = 1  # pretend it is small, so that it is decoded whole
+    content["folders"][0]["images"][0][2] = 1  # pretend it is small, so that it is decoded whole
     whole = BackgroundPool.from_json(content)
     split = split_of("folder:" + pool.digests()["images"][0][0][:16])
     for number in range(6):
@@ -195,14 +204,14 @@ def test_a_large_photograph_decoded_at_a_fraction_shows_the_same_crop(tmp_path: 
 def test_an_unreadable_image_is_named_with_what_to_do(folder: Path, name: str, data: bytes, message: str) -> None:
     (folder / name).write_bytes(data)
     with pytest.raises(ConfigError, match=f"(?s){message}.*Remove it or convert it"):
-        BackgroundPool(KINDS, [folder])
+        pool_of(KINDS, folder)
 
 
 def test_many_unreadable_images_are_counted(folder: Path) -> None:
     for number in range(8):
         (folder / f"bad{number}.jpg").write_bytes(b"x")
     with pytest.raises(ConfigError, match="and 3 more"):
-        BackgroundPool([], [folder])
+        pool_of([], folder)
 
 
 def test_a_missing_empty_or_mistaken_folder_is_refused(tmp_path: Path) -> None:
@@ -210,19 +219,19 @@ def test_a_missing_empty_or_mistaken_folder_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("x")
     for name, message in (("none", "does not exist"), ("empty", "holds no image"), ("file", "is not a folder")):
         with pytest.raises(ConfigError, match=f"{name} {message}"):
-            BackgroundPool(KINDS, [tmp_path / name])
+            pool_of(KINDS, tmp_path / name)
 
 
 def test_an_unknown_kind_is_refused_with_the_nearest_name() -> None:
     with pytest.raises(ConfigError, match=r"unknown kind 'studo'.*Did you mean 'studio'"):
-        BackgroundPool(["studo"], [])
+        pool_of(["studo"])
     with pytest.raises(ConfigError, match="no kind and no folder"):
-        BackgroundPool([], [])
+        pool_of([])
 
 
 def test_a_split_without_an_image_is_a_config_error_at_planning_and_at_drawing(tmp_path: Path) -> None:
     (tmp_path / "one.png").write_bytes(encode_png(picture(1)))
-    pool = BackgroundPool([], [tmp_path])
+    pool = pool_of([], tmp_path)
     own = split_of("folder:" + pool.digests()["images"][0][0][:16])
     pool.require([own])
     for split in set(SPLITS) - {own}:
@@ -230,13 +239,13 @@ def test_a_split_without_an_image_is_a_config_error_at_planning_and_at_drawing(t
             pool.require([split])
         with pytest.raises(ConfigError, match=f"split '{split}'"):
             pool.draw(stream(1), split, 32)
-        BackgroundPool(["noise"], [tmp_path]).require([split])
+        pool_of(["noise"], tmp_path).require([split])
 
 
 def test_an_image_that_changes_or_vanishes_after_planning_is_an_asset_error(tmp_path: Path) -> None:
     path = tmp_path / "one.png"
     path.write_bytes(encode_png(picture(1)))
-    pool = BackgroundPool([], [tmp_path])
+    pool = pool_of([], tmp_path)
     split = split_of("folder:" + pool.digests()["images"][0][0][:16])
     pool.draw(stream(1), split, 32)
     path.write_bytes(encode_png(picture(2)))
@@ -247,7 +256,7 @@ def test_an_image_that_changes_or_vanishes_after_planning_is_an_asset_error(tmp_
         pool.draw(stream(1), split, 32)
 
 
-@pytest.mark.parametrize("content", [{}, {"kinds": [], "folders": [[["a"]]], "licence": "x"}, {"kinds": 3}])
+@pytest.mark.parametrize("content", [{}, {"kinds": [], "folders": [{"licence": "x", "images": [["a"]]}]}, {"kinds": 3}])
 def test_a_damaged_record_is_a_config_error(content: dict) -> None:
     with pytest.raises(ConfigError, match="record of backgrounds is damaged"):
         BackgroundPool.from_json(content)
@@ -260,7 +269,7 @@ def test_a_folder_named_as_a_split_holds_that_splits_images(tmp_path: Path) -> N
         for n in range(6):
             picture = rng.integers(0, 255, (40, 40, 3)).astype(np.uint8)
             (tmp_path / split / "room" / f"{n}.png").write_bytes(encode_png(picture))
-    pool = BackgroundPool([], [tmp_path])
+    pool = pool_of([], tmp_path)
     pool.require(["train", "test"])
     with pytest.raises(ConfigError, match="falls into split 'val'"):
         pool.require(["val"])
@@ -268,11 +277,11 @@ def test_a_folder_named_as_a_split_holds_that_splits_images(tmp_path: Path) -> N
     assert again.digests() == pool.digests()
     shutil.copy(tmp_path / "Train/room/0.png", tmp_path / "test/same.png")
     with pytest.raises(ConfigError, match="are one picture in two splits"):
-        BackgroundPool([], [tmp_path])
+        pool_of([], tmp_path)
     (tmp_path / "test/same.png").unlink()
     shutil.copytree(tmp_path / "Train", tmp_path / "test/train")
     with pytest.raises(ConfigError, match="lies in folders of two splits"):
-        BackgroundPool([], [tmp_path])
+        pool_of([], tmp_path)
 
 
 def test_a_split_told_by_a_folder_is_part_of_what_the_pool_is(tmp_path: Path) -> None:
@@ -280,4 +289,77 @@ def test_a_split_told_by_a_folder_is_part_of_what_the_pool_is(tmp_path: Path) ->
     for folder in ("a", "b/val"):
         (tmp_path / folder).mkdir(parents=True)
         (tmp_path / folder / "it.png").write_bytes(picture)
-    assert BackgroundPool([], [tmp_path / "a"]).digests() != BackgroundPool([], [tmp_path / "b"]).digests()
+    assert pool_of([], tmp_path / "a").digests() != pool_of([], tmp_path / "b").digests()
+
+
+def smooth(number: int) -> np.ndarray:
+    """A picture of soft blobs, 240 x 320, as a photograph that a JPEG hardly changes."""
+    return resize(picture(number, 9, 12), (240, 320))
+
+
+def test_one_picture_encoded_anew_made_smaller_or_mirrored_lies_in_one_split(tmp_path: Path) -> None:
+    for number in range(30):
+        whole = smooth(number)
+        copies = (whole, resize(whole, (120, 160)), np.ascontiguousarray(whole[:, ::-1]), resize(whole, (300, 400)))
+        for k, copy in enumerate(copies):
+            (tmp_path / str(k)).mkdir(exist_ok=True)
+            (tmp_path / str(k) / f"{number}.jpg").write_bytes(encode_jpeg(copy))
+    pool = pool_of([], *(tmp_path / str(k) for k in range(4)))
+    of_sha = {row[1]: Path(row[0]).stem for folder in pool.to_json()["folders"] for row in folder["images"]}
+    assert len(of_sha) == 120
+    again = BackgroundPool.from_json(json.loads(json.dumps(pool.to_json())))
+    stems: dict[str, set[str]] = {}
+    for split in SPLITS:
+        drawn = {again.draw(stream(i), split, 8).source_id.removeprefix("folder:") for i in range(300)}
+        stems[split] = {stem for sha, stem in of_sha.items() if sha[:16] in drawn}
+    assert min(map(len, stems.values())) > 0
+    assert sum(map(len, stems.values())) == len(set.union(*stems.values()))
+
+
+def test_a_copy_of_a_picture_follows_the_folder_that_tells_its_split_and_may_not_be_told_two(tmp_path: Path) -> None:
+    for name in ("a/val", "b"):
+        (tmp_path / name).mkdir(parents=True)
+    (tmp_path / "a/val/it.png").write_bytes(encode_png(smooth(1)))
+    (tmp_path / "b/smaller.jpg").write_bytes(encode_jpeg(resize(smooth(1), (120, 160))))
+    pool = pool_of([], tmp_path / "a", tmp_path / "b")
+    assert [row[3] for folder in pool.to_json()["folders"] for row in folder["images"]] == ["val", "val"]
+    (tmp_path / "b/train").mkdir()
+    (tmp_path / "b/smaller.jpg").rename(tmp_path / "b/train/smaller.jpg")
+    with pytest.raises(ConfigError, match=r"are one picture in two splits, val and train"):
+        pool_of([], tmp_path / "a", tmp_path / "b")
+
+
+def test_pictures_are_the_same_within_three_levels_of_their_thumbnails_luma() -> None:
+    base = np.random.default_rng(3).integers(20, 200, (1, 256)).astype(np.uint8)
+    near, far = base + np.uint8(2), base + np.uint8(3)
+    mirrored = base.reshape(1, 16, 16)[:, :, ::-1].reshape(1, 256)
+    assert same_pictures(np.concatenate([base, near, mirrored])).tolist() == [0, 0, 0]
+    assert same_pictures(np.concatenate([base, far])).tolist() == [0, 1]
+    assert same_pictures(np.concatenate([base, far, near])).tolist() == [0, 0, 0]  # by way of the third
+
+
+def test_each_folder_s_pictures_have_its_licence(folder: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    other.mkdir()
+    for number in range(40, 60):
+        (other / f"{number}.png").write_bytes(encode_png(picture(number)))
+    pool = BackgroundPool(["noise"], [(folder, "CC-BY-4.0"), (other, "user")])
+    assert pool.licences() == {"CC0-1.0", "CC-BY-4.0", "user"}
+    told = [entry["licence"] for entry in pool.sources([folder, other])["folders"]]
+    assert told == ["CC-BY-4.0", "user"]
+    mine = {f"folder:{row[1][:16]}" for row in pool.to_json()["folders"][0]["images"]}
+    for number in range(60):
+        drawn = pool.draw(stream(number), "train", 8)
+        expected = "CC0-1.0" if drawn.source_id == "noise" else "CC-BY-4.0" if drawn.source_id in mine else "user"
+        assert drawn.licence == expected
+    assert pool.digests() != BackgroundPool(["noise"], [(folder, "user"), (other, "user")]).digests()
+
+
+def test_no_procedural_background_is_in_two_splits() -> None:
+    """An index belongs to one split and has a stream of its own, from which its background is drawn."""
+    pool, seen = pool_of(KINDS), {}
+    for split in SPLITS:
+        for number in range(60):
+            rng = sample_rng(7, index_of(SampleName("render", split, number)), 1, Purpose.BACKGROUND)
+            seen[split, number] = pool.draw(rng, split, 64).rgb.tobytes()
+    assert len(set(seen.values())) == len(seen) == 180

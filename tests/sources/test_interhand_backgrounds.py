@@ -29,7 +29,7 @@ def test_crops_show_no_hand_and_no_forearm_and_keep_their_split(singles_root: Pa
         assert crop.shape[0] == crop.shape[1] >= LEAST_PX
         hand = (crop[..., 0] > 135) & (crop[..., 1] > 100) & (crop[..., 2] > 80)
         assert hand.mean() < 0.02, path
-    pool = BackgroundPool([], [tmp_path / "out"], "CC-BY-NC-4.0")
+    pool = BackgroundPool([], [(tmp_path / "out", "CC-BY-NC-4.0")])
     pool.require(["train", "val", "test"])
     names = {split: {p.read_bytes() for p in (tmp_path / "out" / split).iterdir()} for split in made}
     assert not names["train"] & names["test"]

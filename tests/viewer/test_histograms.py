@@ -247,3 +247,24 @@ def test_a_large_dataset_is_counted_as_numpy_counts_it(folder: Path) -> None:
     made = titled(dataset_histograms(Columns(few.dataset, stored, few.words), []), "brightness")
     expected, _ = np.histogram(stored["mean_luma"], made["edges"])
     assert np.sum([*made["parts"]["all"]["counts"].values()], axis=0).tolist() == expected.tolist()
+
+
+def test_effects_have_histograms_where_a_sample_has_them_and_none_where_they_are_off(folder: Path) -> None:
+    few, rng = open_columns(folder), np.random.default_rng(2)
+    titles = ("defocus", "motion blur", "noise", "skin age")
+    off = {**few._stored, "skin_age": np.zeros((18, 2), np.float32)}
+    made = {h["title"] for h in dataset_histograms(Columns(few.dataset, off, few.words), [])["histograms"]}
+    assert made.isdisjoint(titles)
+    names = ("defocus_px", "motion_px", "noise_level")
+    drawn = {name: rng.uniform(0, 3, 18).astype(np.float32) for name in names}
+    aged = np.stack([np.full(18, 25), np.full(18, 80)], axis=1).astype(np.float32)
+    columns = Columns(few.dataset, {**few._stored, **drawn, "skin_age": aged}, few.words)
+    figures = dataset_histograms(columns, [])
+    for title in titles[:3]:
+        assert sum(map(sum, titled(figures, title)["parts"]["all"]["counts"].values())) == 18
+    ages = titled(figures, "skin age")
+    for side, age in zip(SIDES, (25, 80), strict=True):
+        counts = np.sum([*ages["parts"][side]["counts"].values()], axis=0)
+        assert np.flatnonzero(counts).tolist() == [ages["edges"].index(age)]
+    for where, count in bars({"histograms": [titled(figures, title) for title in titles]}):
+        assert len(View(columns).rows(Filters(where=where))) == count, where
