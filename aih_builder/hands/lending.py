@@ -42,11 +42,11 @@ def lend(lender: HandArrays, borrower: HandArrays) -> Lent:
     theirs, mine = (hand.J_regressor @ hand.v_template for hand in (lender, borrower))
     bones = _bones(lender, theirs, borrower, mine)
     skin = _bent(lender, bones, theirs, mine)
-    chart_of_face = _charts(lender.uv_faces, len(lender.uv))
+    chart_of_face = charts_of(lender.uv_faces, len(lender.uv))
     corners = skin[lender.faces]
 
     centres = borrower.v_template[borrower.faces].mean(axis=1)
-    charts = chart_of_face[_closest(centres, corners)[0]]
+    charts = chart_of_face[closest_on_triangles(centres, corners)[0]]
     pairs, corner = np.unique(
         np.stack([borrower.faces.ravel(), np.repeat(charts, 3)], axis=1), axis=0, return_inverse=True
     )
@@ -54,10 +54,10 @@ def lend(lender: HandArrays, borrower: HandArrays) -> Lent:
     for chart in np.unique(charts):
         of_chart = np.flatnonzero(chart_of_face == chart)
         mine_here = pairs[:, 1] == chart
-        face, shares, _ = _closest(borrower.v_template[pairs[mine_here, 0]], corners[of_chart])
+        face, shares, _ = closest_on_triangles(borrower.v_template[pairs[mine_here, 0]], corners[of_chart])
         uv[mine_here] = np.einsum("nk,nkc->nc", shares, lender.uv[lender.uv_faces[of_chart[face]]])
 
-    away_m = _closest(borrower.v_template, corners)[2]
+    away_m = closest_on_triangles(borrower.v_template, corners)[2]
     arrays = replace(
         borrower,
         uv=uv,
@@ -113,14 +113,14 @@ def _shortest_turn(a: FloatArray, b: FloatArray) -> FloatArray:
     return np.eye(3) + cross + cross @ cross / max(1.0 + float(a @ b), 1e-9)
 
 
-def _charts(uv_faces: NDArray, count: int) -> NDArray[np.int32]:
+def charts_of(uv_faces: NDArray, count: int) -> NDArray[np.int32]:
     """The chart of each face: faces that share texture vertices lie in one."""
     ends = np.concatenate([uv_faces[:, [0, 1]], uv_faces[:, [1, 2]]])
     graph = sparse.coo_matrix((np.ones(len(ends)), ends.T), (count, count))
     return connected_components(graph, directed=False)[1][uv_faces[:, 0]]
 
 
-def _closest(points: FloatArray, corners: FloatArray) -> tuple[NDArray[np.int64], FloatArray, FloatArray]:
+def closest_on_triangles(points: FloatArray, corners: FloatArray) -> tuple[NDArray[np.int64], FloatArray, FloatArray]:
     """Of each point (N, 3) the nearest of the triangles (F, 3, 3), its shares of the corners (N, 3), the distance."""
     tree = KDTree(corners.mean(axis=1))
     near = np.asarray(tree.query(points, k=min(_CANDIDATES, len(corners)))[1])  # (N, K)
