@@ -29,7 +29,7 @@ _NEAR_STEP_M, _FAR_STEP_M, _NEAR_M = 0.006, 0.011, 0.05  # about the distances o
 _INSIDE_M = 0.004  # the first ring lies this far inside the hand, and this deep under its skin:
 _UNDER_M = 0.001
 _MELT_M = 0.012  # over which normals turn from the hand's to the forearm's own
-_SHARE_OF_STUB = 0.75  # of the skin between wrist and rim, that is mirrored
+_SHARE_OF_STUB = 0.35  # of the skin between wrist and rim, that is mirrored
 
 
 class ArmFrame(NamedTuple):

@@ -12,7 +12,7 @@ import numpy as np
 from aih_builder.compiled import compiled
 from aih_builder.config.look import Forearms
 from aih_builder.errors import Rejected
-from aih_builder.geometry import FloatArray, transform
+from aih_builder.geometry import FloatArray, project, transform
 from aih_builder.hands.forearm import Limb, RingMesh, build_forearm, centre_line, girth
 from aih_builder.hands.model import HandModel, PosedHand
 from aih_builder.hands.sleeve import Cut, build_sleeve
@@ -20,6 +20,7 @@ from aih_builder.hands.surface import HandSurface, SurfacePose
 from aih_builder.identity import Split
 from aih_builder.sources.cloths import cloth, draw_cloth, kind_of
 from aih_builder.sources.textures import TextureSet
+from aih_builder.synth.views import ROUGH_PX
 from aih_builder.synth.renderers.base import AMODAL_ALPHA, HandDraw, Layer, Renderer, RenderRequest
 
 _BENDS = 8  # draws of how wrists bend, until forearms are clear of hands and of each other
@@ -117,22 +118,13 @@ class ForearmMaker:
             and _depth_m(*right, *left) <= _DEEPEST_M
         )
 
-    def in_the_way(
-        self, hands: Hands, arms: Arms, rotation: FloatArray, shift_m: FloatArray, cosine: float
-    ) -> bool:
-        """Whether, after a motion into the camera's frame, a forearm comes too near, or the camera looks along it.
-
-        cosine is that of the least angle between a forearm and the ray from its wrist to the camera.
-        """
-        for side, (hand, arm) in enumerate(zip(hands, arms, strict=True)):
-            if hand is None or arm is None:
-                continue
-            axis_m = transform(self.balls(side, hand, arm).centres_m, rotation, shift_m)
-            along = axis_m[-1] - axis_m[0]
-            towards = -(along @ axis_m[0]) / (np.linalg.norm(along) * np.linalg.norm(axis_m[0]))
-            if axis_m[:, 2].min() < _NEAREST_M or towards > cosine:
-                return True
-        return False
+    def axes_m(self, hands: Hands, arms: Arms, rotation: FloatArray, shift_m: FloatArray) -> list[FloatArray]:
+        """Points (N, 3) along each forearm after a motion into the camera's frame."""
+        return [
+            transform(self.balls(side, hand, arm).centres_m, rotation, shift_m)
+            for side, (hand, arm) in enumerate(zip(hands, arms, strict=True))
+            if hand is not None and arm is not None
+        ]
 
     def add(
         self, request: RenderRequest, layers: tuple[Layer | None, Layer | None], hands: Hands, arms: Arms,
@@ -176,6 +168,21 @@ def _drawn(draw: HandDraw, pose: SurfacePose, mesh: RingMesh, texture: TextureSe
     return HandDraw(
         pose.positions_m, pose.normals, pose.tangents, mesh.uv, mesh.faces, mesh.uv_per_m, texture, draw.side
     )
+
+
+def forearm_amiss(axes_m: list[FloatArray], K_px: FloatArray, cosine: float) -> bool:
+    """Whether a forearm comes too near, ends within a frame of ROUGH_PX that K_px describes, or the camera looks along
+    it: cosine is that of the least angle between a forearm and the ray from its wrist to the camera.
+    """
+    for axis_m in axes_m:
+        along = axis_m[-1] - axis_m[0]
+        towards = -(along @ axis_m[0]) / (np.linalg.norm(along) * np.linalg.norm(axis_m[0]))
+        if axis_m[:, 2].min() < _NEAREST_M or towards > cosine:
+            return True
+        end_px = project(axis_m[-1], K_px)
+        if (end_px > -0.5).all() and (end_px < ROUGH_PX - 0.5).all():
+            return True
+    return False
 
 
 def with_forearm(hand: Layer, parts: list[Layer]) -> Layer:
