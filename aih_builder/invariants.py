@@ -181,11 +181,7 @@ def _target_shows_background(s: Sample, background_rgb: Array) -> Iterator[str]:
         if s.forearm_mask is not None:
             found = departure(s.target_rgb[target], s.image_rgb, uncovered, limit=UNCHANGED_LEVELS)
             hand = departure(s.image_rgb, background_rgb, uncovered)
-            if (
-                found.pixels >= MIN_HAND_PIXELS
-                and found.share < 1 - MAX_UNCHANGED
-                and hand.mean > MAX_BACKGROUND_DRIFT
-            ):
+            if found.pixels >= MIN_HAND_PIXELS and found.share < 1 - MAX_UNCHANGED and hand.mean > MAX_BACKGROUND_DRIFT:
                 yield f"{SIDES[target]} target: shows the other hand where it is removed"
             continue
         drift = departure(s.target_rgb[target], background_rgb, uncovered)

@@ -125,7 +125,10 @@ def build_forearm(arrays: HandArrays, surface: HandSurface) -> Forearm:
 def ring_mesh(face_uv: FloatArray, rings: int, columns: int, uv_per_m: float) -> RingMesh:
     """A mesh from the texture coordinates of its faces' corners (F, 3, 2), faces as grid_faces() orders them."""
     grid = grid_faces(rings, columns)
-    corners = np.concatenate([grid.reshape(-1, 1), np.round(face_uv.reshape(-1, 2) * 2**20)], axis=1)
+    # Faces on both sides of a fold share a point, but no render vertex: their tangents would cancel out.
+    (u1, v1), (u2, v2) = ((face_uv[:, k] - face_uv[:, 0]).T for k in (1, 2))
+    mirrored = np.repeat(u1 * v2 - u2 * v1 < 0, 3)
+    corners = np.column_stack([grid.reshape(-1), mirrored, np.round(face_uv.reshape(-1, 2) * 2**20)])
     _, first, of_corner = np.unique(corners, axis=0, return_index=True, return_inverse=True)
     return RingMesh(
         grid_faces=grid,
@@ -145,9 +148,7 @@ def grid_faces(rings: int, columns: int) -> NDArray[np.int64]:
     return np.stack([np.stack([b, a, c], axis=1), np.stack([b, c, d], axis=1)], axis=1).reshape(-1, 3)
 
 
-def ring_points(
-    stations_m: FloatArray, off_m: FloatArray, frame: ArmFrame, section: Section, limb: Limb
-) -> FloatArray:
+def ring_points(stations_m: FloatArray, off_m: FloatArray, frame: ArmFrame, section: Section, limb: Limb) -> FloatArray:
     """Points (K C, 3) of rings that lie at stations (K,) along a forearm and off (K, C) its skin.
 
     A ring beyond the forearm's end shrinks to a point there.
@@ -313,9 +314,7 @@ def _ring_points(stations, off, rim, slope, middle, half, length, bend, origin, 
             away = shrunk * (1.0 + off[k, i] / max(np.sqrt(x * x + y * y), 1e-9))
             x, y, z = middle[0] + x * away, middle[1] + y * away, (1.0 - turned) * rim[i, 2]
             for c in range(3):
-                points[k * columns + i, c] = (
-                    centre[c] + to_camera[c, 0] * x + to_camera[c, 1] * y + to_camera[c, 2] * z
-                )
+                points[k * columns + i, c] = centre[c] + to_camera[c, 0] * x + to_camera[c, 1] * y + to_camera[c, 2] * z
     return points
 
 

@@ -20,8 +20,8 @@ from aih_builder.hands.surface import HandSurface, SurfacePose
 from aih_builder.identity import Split
 from aih_builder.sources.cloths import cloth, draw_cloth, kind_of
 from aih_builder.sources.textures import TextureSet
-from aih_builder.synth.views import ROUGH_PX
 from aih_builder.synth.renderers.base import AMODAL_ALPHA, HandDraw, Layer, Renderer, RenderRequest
+from aih_builder.synth.views import ROUGH_PX
 
 _BENDS = 8  # draws of how wrists bend, until forearms are clear of hands and of each other
 _DEEPEST_M = 0.008  # how far a forearm may go into the other hand, or the other forearm
@@ -93,7 +93,7 @@ class ForearmMaker:
         for forearm in self._forearms:
             own_m = (start_m + rng.uniform(-0.15, 0.15)) * forearm.stub_m
             folds = np.stack(
-                [fold_m * rng.uniform(0.3, 1.0, 5), rng.integers(-2, 3, 5), rng.uniform(-26, 26, 5),
+                [fold_m * rng.uniform(0.3, 1.0, 5), rng.integers(-2, 3, 5).astype(float), rng.uniform(-26, 26, 5),
                  rng.uniform(0, 2 * np.pi, 5)], axis=1,
             )  # fmt: skip
             cuts.append(Cut(own_m, *shared, loose_m, thick_m, folds))

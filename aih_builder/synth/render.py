@@ -204,9 +204,7 @@ class RenderEngine(Engine):
         )
         return design.accepts(rate)
 
-    def _settle(
-        self, pair: PosePair, rotation: FloatArray, shift_m: FloatArray, K_px: FloatArray, arms: Arms
-    ) -> Scene:
+    def _settle(self, pair: PosePair, rotation: FloatArray, shift_m: FloatArray, K_px: FloatArray, arms: Arms) -> Scene:
         """Move the hands by their parameters, round these as stored, and pose the hands from what is stored."""
         pose_rad, trans_m = np.zeros((2, 48), np.float32), np.zeros((2, 3), np.float32)
         betas = pair.betas.astype(np.float32)
