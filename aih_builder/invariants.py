@@ -29,7 +29,7 @@ from aih_builder.sample import (
 MAX_PROJECTION_ERROR_PX = 1e-3
 MAX_LUMA_DRIFT = 2.0  # levels: what JPEG may do to the mean of an image
 MAX_BACKGROUND_DRIFT = 8.0  # levels, on average over what a target uncovers: JPEG's part on common backgrounds
-# How far from a hand's amodal mask and forearm it may change a pixel: the soft edge of a cut-out is wider than a rendered one's.
+# How far from a hand and its forearm it may change a pixel: the soft edge of a cut-out is wider than a rendered one's.
 RENDER_REACH_PX, SYNC_REACH_PX = 1, 3
 # What a target uncovers may show what the image does, to these levels, in this share of the pixels: skin before skin.
 UNCHANGED_LEVELS, MAX_UNCHANGED = 2, 0.5

@@ -34,7 +34,7 @@ class Forearms(Model):
 
     share: Fraction = 0.6
     sleeve: Fraction = 0.5
-    length_m: tuple[Annotated[float, Field(ge=0.1, le=0.3)], Annotated[float, Field(ge=0.1, le=0.3)]] = (0.2, 0.3)
+    length_m: tuple[Annotated[float, Field(ge=0.1, le=0.3)], Annotated[float, Field(ge=0.1, le=0.3)]] = (0.25, 0.3)
     bend_deg: tuple[Annotated[float, Field(ge=0, le=30)], Annotated[float, Field(ge=0, le=20)]] = (15.0, 8.0)
 
     @model_validator(mode="after")

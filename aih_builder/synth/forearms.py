@@ -12,7 +12,7 @@ import numpy as np
 from aih_builder.compiled import compiled
 from aih_builder.config.look import Forearms
 from aih_builder.errors import Rejected
-from aih_builder.geometry import FloatArray, project, transform
+from aih_builder.geometry import FloatArray
 from aih_builder.hands.forearm import Limb, RingMesh, build_forearm, centre_line, girth
 from aih_builder.hands.model import HandModel, PosedHand
 from aih_builder.hands.sleeve import Cut, build_sleeve
@@ -21,7 +21,6 @@ from aih_builder.identity import Split
 from aih_builder.sources.cloths import cloth, draw_cloth, kind_of
 from aih_builder.sources.textures import TextureSet
 from aih_builder.synth.renderers.base import AMODAL_ALPHA, HandDraw, Layer, Renderer, RenderRequest
-from aih_builder.synth.views import ROUGH_PX
 
 _BENDS = 8  # draws of how wrists bend, until forearms are clear of hands and of each other
 _DEEPEST_M = 0.008  # how far a forearm may go into the other hand, or the other forearm
@@ -118,10 +117,10 @@ class ForearmMaker:
             and _depth_m(*right, *left) <= _DEEPEST_M
         )
 
-    def axes_m(self, hands: Hands, arms: Arms, rotation: FloatArray, shift_m: FloatArray) -> list[FloatArray]:
-        """Points (N, 3) along each forearm after a motion into the camera's frame."""
+    def axes_m(self, hands: Hands, arms: Arms) -> list[FloatArray]:
+        """Points (N, 3) along each forearm, from the wrist."""
         return [
-            transform(self.balls(side, hand, arm).centres_m, rotation, shift_m)
+            self.balls(side, hand, arm).centres_m
             for side, (hand, arm) in enumerate(zip(hands, arms, strict=True))
             if hand is not None and arm is not None
         ]
@@ -170,19 +169,17 @@ def _drawn(draw: HandDraw, pose: SurfacePose, mesh: RingMesh, texture: TextureSe
     )
 
 
-def forearm_amiss(axes_m: list[FloatArray], K_px: FloatArray, cosine: float) -> bool:
-    """Whether a forearm comes too near, ends within a frame of ROUGH_PX that K_px describes, or the camera looks along
-    it: cosine is that of the least angle between a forearm and the ray from its wrist to the camera.
+def forearm_amiss(axis_m: FloatArray, rotation: FloatArray, shift_m: FloatArray, cosine: float) -> bool:
+    """Whether, moved into the camera's frame, a forearm comes too near, or the camera looks along it.
+
+    cosine is that of the least angle between a forearm (N, 3) and the ray from its wrist to the camera.
     """
-    for axis_m in axes_m:
-        along = axis_m[-1] - axis_m[0]
-        towards = -(along @ axis_m[0]) / (np.linalg.norm(along) * np.linalg.norm(axis_m[0]))
-        if axis_m[:, 2].min() < _NEAREST_M or towards > cosine:
-            return True
-        end_px = project(axis_m[-1], K_px)
-        if (end_px > -0.5).all() and (end_px < ROUGH_PX - 0.5).all():
-            return True
-    return False
+    return _amiss(axis_m, rotation, shift_m, cosine)
+
+
+def ends_inside(axis_m: FloatArray, rotation: FloatArray, shift_m: FloatArray, K_px: FloatArray, size_px: int) -> bool:
+    """Whether the end of a forearm (N, 3), moved into the camera's frame, lies in the picture."""
+    return _ends_inside(axis_m, rotation, shift_m, K_px, size_px)
 
 
 def with_forearm(hand: Layer, parts: list[Layer]) -> Layer:
@@ -198,19 +195,37 @@ def with_forearm(hand: Layer, parts: list[Layer]) -> Layer:
 
 
 def _joined(hand: Layer, arm: Layer) -> Layer:
-    arm_first = (arm.rgba[..., 3] > 0) & ((hand.rgba[..., 3] == 0) | (arm.depth_m < hand.depth_m))
-    rgba, forearm = np.empty_like(hand.rgba), np.empty(arm_first.shape, np.bool_)
-    depth_m = np.empty_like(hand.depth_m)
-    _join(hand.rgba, arm.rgba, arm_first, hand.depth_m, arm.depth_m, rgba, depth_m, forearm)
+    rgba, depth_m, forearm = hand.rgba.copy(), hand.depth_m.copy(), np.zeros(hand.depth_m.shape, np.bool_)
+    _join(arm.rgba, hand.depth_m, arm.depth_m, rgba, depth_m, forearm)
     normal = None
     if hand.normal is not None and arm.normal is not None:
-        normal = np.where((depth_m == arm.depth_m)[..., None], arm.normal, hand.normal)
+        normal = np.where((depth_m == hand.depth_m)[..., None], hand.normal, arm.normal)
     beside_rgba = None
     if hand.beside_rgba is not None or arm.beside_rgba is not None:
-        beside_rgba = np.empty_like(rgba)
-        shaded = [layer.rgba if layer.beside_rgba is None else layer.beside_rgba for layer in (hand, arm)]
-        _join(shaded[0], shaded[1], arm_first, hand.depth_m, arm.depth_m, beside_rgba, depth_m, forearm)
+        beside_rgba = (hand.rgba if hand.beside_rgba is None else hand.beside_rgba).copy()
+        shaded_arm = arm.rgba if arm.beside_rgba is None else arm.beside_rgba
+        _join(shaded_arm, hand.depth_m, arm.depth_m, beside_rgba, depth_m, forearm)
     return Layer(rgba, depth_m, normal, beside_rgba, forearm)
+
+
+@compiled
+def _amiss(axis, rotation, shift, cosine):
+    n = axis.shape[0]
+    first, last = np.empty(3), np.empty(3)
+    for c in range(3):
+        first[c] = shift[c] + rotation[c, 0] * axis[0, 0] + rotation[c, 1] * axis[0, 1] + rotation[c, 2] * axis[0, 2]
+        last[c] = (
+            shift[c]
+            + rotation[c, 0] * axis[n - 1, 0]
+            + rotation[c, 1] * axis[n - 1, 1]
+            + rotation[c, 2] * axis[n - 1, 2]
+        )
+    along, length, away = 0.0, 0.0, 0.0
+    for c in range(3):
+        along -= (last[c] - first[c]) * first[c]
+        length += (last[c] - first[c]) ** 2
+        away += first[c] ** 2
+    return min(first[2], last[2]) < _NEAREST_M or along > cosine * np.sqrt(length * away)
 
 
 @compiled
@@ -228,23 +243,33 @@ def _depth_m(centres, radii, others, other_radii):
 
 
 @compiled
-def _join(hand, arm, arm_first, hand_depth, arm_depth, rgba, depth, forearm):
+def _ends_inside(axis, rotation, shift, K, size):
+    end, moved = axis[axis.shape[0] - 1], shift.copy()
+    for c in range(3):
+        for a in range(3):
+            moved[c] += rotation[c, a] * end[a]
+    u = np.divide(K[0, 0] * moved[0] + K[0, 1] * moved[1], moved[2]) + K[0, 2]
+    v = np.divide(K[1, 1] * moved[1], moved[2]) + K[1, 2]
+    return -0.5 < u < size - 0.5 and -0.5 < v < size - 0.5
+
+
+@compiled
+def _join(arm, hand_depth, arm_depth, rgba, depth, forearm):
+    """Lay an arm over or under the hand that rgba holds."""
     for y in range(rgba.shape[0]):
         for x in range(rgba.shape[1]):
-            h, a = np.int32(hand[y, x, 3]), np.int32(arm[y, x, 3])
+            a = np.int32(arm[y, x, 3])
             if a == 0:
-                for c in range(4):
-                    rgba[y, x, c] = hand[y, x, c]
-                depth[y, x], forearm[y, x] = hand_depth[y, x], False
                 continue
-            first = arm_first[y, x]
+            h = np.int32(rgba[y, x, 3])
+            first = h == 0 or arm_depth[y, x] < hand_depth[y, x]
             through = 255 - (a if first else h)
             for c in range(4):
-                over, below = np.int32(hand[y, x, c]), np.int32(arm[y, x, c])
+                over, below = np.int32(rgba[y, x, c]), np.int32(arm[y, x, c])
                 if first:
                     over, below = below, over
                 rgba[y, x, c] = np.uint8(min(over + (below * through + 127) // 255, 255))
             of_hand = h >= AMODAL_ALPHA and not (first and a >= AMODAL_ALPHA)
             forearm[y, x] = not of_hand and rgba[y, x, 3] >= AMODAL_ALPHA
-            of_arm = forearm[y, x] or (not of_hand and first)
-            depth[y, x] = arm_depth[y, x] if of_arm else hand_depth[y, x]
+            if forearm[y, x] or (first and not of_hand):
+                depth[y, x] = arm_depth[y, x]

@@ -25,7 +25,7 @@ from aih_builder.sources.textures import TextureSet
 from aih_builder.synth.assets import Assets
 from aih_builder.synth.compose import Composite, compose, front_surface, right_in_front_by_depth
 from aih_builder.synth.engine import Engine, Tally
-from aih_builder.synth.forearms import Arms, ForearmMaker, forearm_amiss
+from aih_builder.synth.forearms import Arms, ForearmMaker, ends_inside, forearm_amiss
 from aih_builder.synth.joints import depth_in_flesh_m, visible_joints
 from aih_builder.synth.renderers.base import HandDraw, Layer, Renderer, RenderRequest
 from aih_builder.synth.views import ROUGH_PX, RoughLook, along_forearm, nearest_m
@@ -157,6 +157,7 @@ class RenderEngine(Engine):
         arms: Arms = (None, None)
         if self._forearms is not None:
             arms = self._forearms.draw(arm_rng, split, (hands[0], hands[1]))
+        axes_m = [] if self._forearms is None else self._forearms.axes_m((hands[0], hands[1]), arms)
         shown = [hand.joints_m for hand in hands if hand is not None]
         joints_m = np.concatenate(shown)
         middle_m = (joints_m.min(axis=0) + joints_m.max(axis=0)) / 2
@@ -167,16 +168,17 @@ class RenderEngine(Engine):
             points = [None if h is None else transform(h.vertices_m, rotation, shift_m) for h in hands]
             if any(p is not None and self._in_the_way(p, side) for side, p in enumerate(points)):
                 continue
+            if any(forearm_amiss(axis, rotation, shift_m, self._forearm_cosine) for axis in axes_m):
+                continue
             framed = [points[design.target]] if design.framing == "target" else points
             around = np.concatenate([p for p in framed if p is not None])
 
             def intrinsics(size_px: int, around: FloatArray = around, jitter: CropJitter = jitter) -> FloatArray:
                 return crop_intrinsics(around, camera.framing_factor, jitter, size_px)
 
-            if self._forearms is not None:
-                axes_m = self._forearms.axes_m((hands[0], hands[1]), arms, rotation, shift_m)
-                if forearm_amiss(axes_m, intrinsics(ROUGH_PX), self._forearm_cosine):
-                    continue
+            K_px = intrinsics(ROUGH_PX)
+            if any(ends_inside(axis, rotation, shift_m, K_px, ROUGH_PX) for axis in axes_m):
+                continue
             if self._looks_right(points, design, intrinsics):
                 return self._settle(pair, rotation, shift_m, intrinsics(self._manifest.image_size_px), arms)
         raise Rejected("no fitting view")
