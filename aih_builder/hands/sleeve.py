@@ -100,7 +100,7 @@ def _v_of_rings() -> tuple[FloatArray, FloatArray]:
     along_cuff = np.linspace(cuff[0], cuff[1], _CUFF_RINGS + 1)
     steps = np.arange(len(_body_steps_m()) + 1)
     along = body[0] + (body[1] - body[0]) * np.abs((steps / _STEPS_PER_TILE + 1) % 2 - 1)
-    edge = np.array([cuff[0], cuff[0]])
+    edge = np.array([cuff[0] - 0.01, cuff[0]])
     strips = [np.stack([ends[:-1], ends[1:]], axis=1) for ends in (hem, edge, along_cuff, along)]
     return (v := np.concatenate(strips)), np.zeros(len(v) + 1)
 

@@ -54,10 +54,11 @@ def build_rendered_bank(path: Path, manifest: Manifest, assets: Assets, renderer
 
 
 def _for_pictures(manifest: Manifest, size_px: int) -> Manifest:
-    """The same scenes on a wider, centred crop."""
+    """The same scenes on a wider, centred crop, without forearms: what is pasted ends at the wrist, as its mask does."""
     camera = manifest.camera
     wider = camera.model_copy(update={"framing_factor": camera.framing_factor * MARGIN, "framing_jitter": 0.0})
-    return manifest.model_copy(update={"camera": wider, "image_size_px": size_px, "fields": ()})
+    look = manifest.look.model_copy(update={"forearms": None})
+    return manifest.model_copy(update={"camera": wider, "image_size_px": size_px, "fields": (), "look": look})
 
 
 class _Pictures:
