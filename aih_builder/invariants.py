@@ -17,6 +17,7 @@ from aih_builder.sample import (
     MIN_HAND_PIXELS,
     SIDES,
     Array,
+    Mask,
     Sample,
     hdr_masks_of,
     intruder_mask,
@@ -28,8 +29,10 @@ from aih_builder.sample import (
 MAX_PROJECTION_ERROR_PX = 1e-3
 MAX_LUMA_DRIFT = 2.0  # levels: what JPEG may do to the mean of an image
 MAX_BACKGROUND_DRIFT = 8.0  # levels, on average over what a target uncovers: JPEG's part on common backgrounds
-# How far from a hand's amodal mask it may change a pixel: the soft edge of a cut-out is wider than a rendered one's.
+# How far from a hand and its forearm it may change a pixel: the soft edge of a cut-out is wider than a rendered one's.
 RENDER_REACH_PX, SYNC_REACH_PX = 1, 3
+# What a target uncovers may show what the image does, to these levels, in this share of the pixels: skin before skin.
+UNCHANGED_LEVELS, MAX_UNCHANGED = 2, 0.5
 MIN_CONTRAST = 1.0  # levels: the standard deviation of an image that shows something
 
 # Which masks are set in each of the 256 combinations that a pixel can hold, bool (2, 256), hand by hand: a rule about
@@ -96,17 +99,21 @@ def _targets(s: Sample, counts: Array) -> Iterator[str]:
             yield f"{SIDES[target]} target: M_D or M_R leaves changed_mask"
         if outside := differing(s.image_rgb, s.target_rgb[target], changed):
             yield f"{SIDES[target]} target: {outside} pixels differ from the image outside changed_mask"
-        reach = _reach_px(s)
-        near = grown(s.amodal_mask[1 - target], reach)
-        if s.hands_shade:  # the other hand's shade falls on this one
-            near |= grown(s.amodal_mask[target], reach)
-        if (changed & ~near).any():
-            yield f"{SIDES[target]} target: changed_mask reaches over {reach} px beyond the other hand"
+        reach, from_where = reach_px(s), "the other hand" + (" and its own" if s.hands_shade else "")
+        if (changed & ~grown(_may_change(s, target), reach)).any():
+            yield f"{SIDES[target]} target: changed_mask reaches over {reach} px beyond {from_where}"
 
 
-def _reach_px(s: Sample) -> int:
-    sharp = RENDER_REACH_PX if s.engine == "render" else SYNC_REACH_PX
-    return sharp + ceil(s.defocus_px + s.motion_px / 2)
+def reach_px(s: Sample) -> int:
+    """How far from a hand it may change a picture: its soft edge, spread by the lens and by motion."""
+    edge = RENDER_REACH_PX if s.engine == "render" else SYNC_REACH_PX
+    return edge + ceil(s.defocus_px + s.motion_px / 2)
+
+
+def _may_change(s: Sample, target: int) -> Mask:
+    """Where removing the other hand may change a picture, but for edges: where it is and, in its shade, the target."""
+    whole = s.amodal_mask if s.forearm_mask is None else s.amodal_mask | s.forearm_mask
+    return whole[1 - target] | whole[target] if s.hands_shade else whole[1 - target]
 
 
 def _undefined(s: Sample) -> Iterator[str]:
@@ -166,10 +173,17 @@ def _target_shows_background(s: Sample, background_rgb: Array) -> Iterator[str]:
     """Where the other hand is removed, and this one is not, a target must show the background.
 
     JPEG changes a background of noise by far more than MAX_BACKGROUND_DRIFT; what counts then is whether the target
-    comes nearer to it than the image does, which shows the other hand there.
+    comes nearer to it than the image does, which shows the other hand there. The target's own forearm may be hidden
+    there, of which no mask tells: then a target that shows what the image shows is at fault, and no other.
     """
     for target in np.flatnonzero(s.target_valid).tolist():
-        uncovered = intruder_mask(s, target) & ~grown(s.amodal_mask[target], _reach_px(s))
+        uncovered = intruder_mask(s, target) & ~grown(s.amodal_mask[target], reach_px(s))
+        if s.forearm_mask is not None:
+            found = departure(s.target_rgb[target], s.image_rgb, uncovered, limit=UNCHANGED_LEVELS)
+            hand = departure(s.image_rgb, background_rgb, uncovered)
+            if found.pixels >= MIN_HAND_PIXELS and found.share < 1 - MAX_UNCHANGED and hand.mean > MAX_BACKGROUND_DRIFT:
+                yield f"{SIDES[target]} target: shows the other hand where it is removed"
+            continue
         drift = departure(s.target_rgb[target], background_rgb, uncovered)
         hand = departure(s.image_rgb, background_rgb, uncovered)
         if drift.pixels >= MIN_HAND_PIXELS and drift.mean > max(MAX_BACKGROUND_DRIFT, hand.mean / 2):

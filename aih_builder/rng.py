@@ -30,6 +30,8 @@ class Purpose(IntEnum):
     LOADER = 14  # what the training loader does to a sample; index is the item's number, attempt the epoch's
     ORDER = 15  # order in which a training run takes the items; index is the epoch's number
     SENSOR = 16  # the camera's settings and its noise
+    FOREARM = 17  # whether there are forearms, how they run, what they wear
+    CLOTH = 18  # a sleeve's cloth; index is the cloth's number
 
 
 def sample_rng(seed: int, index: int, attempt: int, purpose: Purpose) -> np.random.Generator:

@@ -134,11 +134,11 @@ class Sample:
     # optional images, off by default
     depth: Annotated[
         Array | None,
-        Spec("uint16", "H W", "distance along z of the nearest hand, 0.05 mm; 0 none", True),
+        Spec("uint16", "H W", "distance along z of the nearest hand or forearm, 0.05 mm; 0 none", True),
     ] = None
     normal: Annotated[
         Array | None,
-        Spec("int8", "H W 3", "unit normal of the nearest hand x 127, camera frame", True),
+        Spec("int8", "H W 3", "unit normal of the nearest hand or forearm x 127, camera frame", True),
     ] = None
     background_rgb: Annotated[Array | None, Spec("uint8", "H W 3", "the scene without hands", True)] = None
     forearm_mask: Annotated[Array | None, Spec("bool", "2 H W", "visible forearm of each hand", True)] = None

@@ -131,6 +131,62 @@ def test_a_target_that_still_shows_the_other_hand_is_found(pair: Sample) -> None
     assert [told in found for found in violations(unclean, background_rgb=background)].count(True) == 2
 
 
+def unchanged(sample: Sample) -> Sample:
+    """The same with targets equal to the image, and no pixel of the other hand: only the rule of reach can break."""
+    empty = np.zeros_like(sample.visible_mask)
+    return replace(
+        sample,
+        target_rgb=np.stack([sample.image_rgb] * 2),
+        amodal_mask=empty,
+        visible_mask=empty.copy(),
+        changed_mask=empty.copy(),
+        forearm_mask=empty.copy(),
+    )
+
+
+def reaches_too_far(sample: Sample, target: int = 0) -> bool:
+    told = f"{('right', 'left')[target]} target: changed_mask reaches over"
+    return any(found.startswith(told) for found in violations(sample))
+
+
+@pytest.mark.parametrize(
+    ("defocus_px", "motion_px", "reach"), [(0.0, 0.0, 1), (1.2, 0.0, 3), (0.0, 3.0, 3), (1.5, 2.4, 4)]
+)
+@pytest.mark.parametrize("mask", ["amodal_mask", "forearm_mask"])
+def test_a_hand_changes_a_picture_as_far_as_its_edge_and_the_blur_reach(
+    pair: Sample, mask: str, defocus_px: float, motion_px: float, reach: int
+) -> None:
+    """Of the other hand's amodal mask, and of its forearm alike."""
+    blank = replace(unchanged(pair), defocus_px=defocus_px, motion_px=motion_px)
+    other = with_pixel(np.zeros_like(blank.amodal_mask), (1, 40, 40), True)
+    for away in (reach, reach + 1):
+        changed = with_pixel(blank.changed_mask, (0, 40 - away, 40 + away), True)
+        assert reaches_too_far(replace(blank, changed_mask=changed, **{mask: other})) == (away > reach)
+
+
+@pytest.mark.parametrize("mask", ["amodal_mask", "forearm_mask"])
+def test_only_shade_changes_the_target_itself(pair: Sample, mask: str) -> None:
+    own = with_pixel(np.zeros_like(pair.amodal_mask), (0, 40, 40), True)
+    shaded = with_pixel(np.zeros_like(own), (0, 40, 40), True)
+    blank = replace(unchanged(pair), changed_mask=shaded, **{mask: own})
+    assert reaches_too_far(blank)
+    assert not reaches_too_far(replace(blank, hands_shade=True))
+    beyond = with_pixel(shaded, (0, 40, 42), True)
+    assert reaches_too_far(replace(blank, hands_shade=True, changed_mask=beyond))
+
+
+def test_with_forearms_a_target_may_show_its_own_where_the_other_hand_is_removed(pair: Sample) -> None:
+    """It need not show the background there; but it must not show what the image does."""
+    background = np.where(pair.image_rgb < 128, np.uint8(200), np.uint8(30))
+    uncovered = np.stack([pair.visible_mask[1], pair.visible_mask[0]]) & ~pair.amodal_mask
+    own_arm = np.where(uncovered[..., None], np.uint8(90), pair.target_rgb)
+    armed = replace(pair, target_rgb=own_arm, forearm_mask=np.zeros_like(pair.amodal_mask))
+    unclean = replace(armed, target_rgb=np.stack([pair.image_rgb, pair.image_rgb]))
+    told = "shows the other hand where it is removed"
+    assert not any("removed" in found for found in violations(armed, background_rgb=background))
+    assert [told in found for found in violations(unclean, background_rgb=background)].count(True) == 2
+
+
 def test_require_names_the_sample_and_every_breach(pair: Sample) -> None:
     broken = replace(pair, occlusion_rate=np.zeros(2, np.float32), mean_luma=0.0)
     with pytest.raises(SampleError, match=rf"sample {pair.index} of seed .*occlusion rates.*; mean luma"):

@@ -45,8 +45,9 @@ INVARIANTS = (
     "target; M_R = visible of the other hand, outside the target's amodal mask)",
     "of a valid target, M_D and M_R lie inside changed_mask; outside changed_mask target and image are equal, to the "
     "byte",
-    f"changed_mask reaches at most {invariants.RENDER_REACH_PX} px beyond the other hand's amodal mask (AIH-Render), "
-    f"{invariants.SYNC_REACH_PX} px (AIH-Sync: soft edges)",
+    f"changed_mask reaches at most {invariants.RENDER_REACH_PX} px (AIH-Render) or {invariants.SYNC_REACH_PX} px "
+    "(AIH-Sync: soft edges) beyond the other hand's amodal mask and forearm, and, where hands_shade, beyond the "
+    "target's own; ceil(defocus_px + motion_px / 2) px more where a picture is blurred",
     "of a target that is not valid, picture and changed_mask are 0; likewise every value that a flag calls unknown",
     "a visible joint is known in 2D, and its pixel lies within 1 px of the visible mask",
     f"known joints lie before the camera and project onto joints_px to {invariants.MAX_PROJECTION_ERROR_PX} px; K_px "
@@ -56,8 +57,7 @@ INVARIANTS = (
     "deviation at "
     f"least {invariants.MIN_CONTRAST} levels)",
     "where the scene without hands is known: a target shows skin where its hand is visible, and the background where "
-    "the other "
-    "hand is removed",
+    "the other hand is removed (with forearms: not the other hand, since the target's own forearm may lie there)",
     f"the stored pose gives the stored joints to {MAX_JOINT_ERROR_M} m, and a mesh whose silhouette is the amodal mask "
     "(IoU "
     f"at least {MIN_MASK_IOU})",

@@ -40,6 +40,22 @@ class Shading(Model):
         return self
 
 
+class Forearms(Model):
+    """Arms that go on behind the wrist. share is that of the samples in which hands have them, sleeve the share of
+    these in which they are clothed; bend_deg is how far a wrist bends each way, up and down and sideways.
+    """
+
+    share: Fraction = 0.6
+    sleeve: Fraction = 0.5
+    length_m: tuple[Annotated[float, Field(ge=0.1, le=0.3)], Annotated[float, Field(ge=0.1, le=0.3)]] = (0.25, 0.3)
+    bend_deg: tuple[Annotated[float, Field(ge=0, le=30)], Annotated[float, Field(ge=0, le=20)]] = (15.0, 8.0)
+
+    @model_validator(mode="after")
+    def _ordered(self) -> "Forearms":
+        ordered(self.length_m)
+        return self
+
+
 _PRESETS: dict[str, dict[str, Any]] = {
     # InterHand2.6M: a dark dome with even light, fixed cameras, short exposures, small pictures.
     "interhand": {
@@ -79,4 +95,5 @@ class Look(Model):
     """One key per effect."""
 
     shading: Shading | None = None
+    forearms: Forearms | None = None
     camera: CameraEffects | None = None  # of AIH-Render; photographs have met a camera already

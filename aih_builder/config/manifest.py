@@ -13,7 +13,7 @@ from aih_builder.config.streams import Streams
 from aih_builder.errors import ConfigError
 from aih_builder.identity import MAX_PER_STREAM, SPLITS, EngineName
 
-# AIH-Render draws no forearm, so it cannot give that mask.
+# forearm_mask is not asked for: it is there where look.forearms is.
 FieldName = Literal["depth", "normal", "background_rgb"]
 _FARTHEST_DEPTH_M = 3.0  # of a scene's middle, so that all of both hands stays below 65535 x 0.05 mm
 
@@ -63,9 +63,11 @@ class Manifest(Model):
         """Samples in all."""
         return sum(count.of(split) for count in self.streams.counts().values() for split in SPLITS)
 
-    def fields_of(self, engine: EngineName) -> tuple[FieldName, ...]:
+    def fields_of(self, engine: EngineName) -> tuple[str, ...]:
         """The optional fields that an engine's samples hold: a photograph has no depth, no normals, no empty scene."""
-        return self.fields if engine == "render" else ()
+        if engine != "render":
+            return ()
+        return self.fields if self.look.forearms is None else (*self.fields, "forearm_mask")
 
 
 def load_manifest(path: Path) -> Manifest:

@@ -54,7 +54,7 @@ class HandSurface:
     def pose(self, vertices_m: FloatArray) -> SurfacePose:
         """The surface through the model's vertices (V, 3)."""
         smooth = _apply(self.weights, self.columns, self.rows, np.ascontiguousarray(vertices_m, np.float64))
-        positions, normals, tangents = _frames(
+        positions, normals, tangents = frames(
             smooth,
             self.smooth_faces,
             self.n_open_faces,
@@ -247,7 +247,7 @@ def _add(to, row, values):
 
 
 @compiled
-def _frames(smooth, smooth_faces, n_open_faces, of_render, cap_from, faces, uv):
+def frames(smooth, smooth_faces, n_open_faces, of_render, cap_from, faces, uv):
     """Positions, unit normals and tangents of the render vertices."""
     smooth_normals = np.zeros_like(smooth)
     cap_normal = np.zeros(3)

@@ -47,7 +47,7 @@ def listing(plan: Plan) -> dict[str, Any]:
         "seed": plan.manifest.seed,
         "renderer": plan.renderer,
         "image_size_px": plan.manifest.image_size_px,
-        "fields": list(plan.manifest.fields),
+        "fields": list(plan.manifest.fields_of("render")),
         "lossless": plan.manifest.lossless,
         "samples": sum(s["samples"] for s in shards),
         "bytes": sum(s["bytes"] for s in shards),

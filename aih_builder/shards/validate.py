@@ -17,7 +17,7 @@ from aih_builder.identity import indices_of
 from aih_builder.invariants import violations
 from aih_builder.parallel.pool import Pool
 from aih_builder.parallel.run import pool_of, run_tasks
-from aih_builder.sample import SIDES, Sample
+from aih_builder.sample import SIDES, Sample, intruder_mask
 from aih_builder.shards.format import COLUMNS_FILE, LISTING_FILE
 from aih_builder.shards.imported import imported_listing
 from aih_builder.shards.listing import listing
@@ -308,6 +308,9 @@ def _against_mesh(sample: Sample, hands: Hands) -> Iterator[str]:
         size_px = sample.image_rgb.shape[0]
         mesh = silhouette(positions_m, surface.faces, sample.K_px[i].astype(np.float64), size_px)
         mask = sample.amodal_mask[i]
+        if sample.forearm_mask is not None:
+            # The own forearm takes pixels from a hand: where it is seen, or where the other hand may be before it.
+            mesh = mesh & (mask | ~(sample.forearm_mask[i] | intruder_mask(sample, i)))
         union = int((mesh | mask).sum())
         apart = int((mesh ^ mask).sum())
         iou = 1 - apart / max(union, 1)

@@ -3,7 +3,9 @@
 The image shows hands as they look beside each other, the targets as they look alone.
 
 Blending is premultiplied, in sRGB, in integers. A layer's faint pixels (coverage < 0.5) that lie farther than `reach`
-from its amodal mask are dropped, so what a hand changes stays that near to it.
+from its amodal mask and forearm are dropped, so what a hand changes stays that near to it. And where nothing within
+`reach` is amodal or a forearm that is seen, a forearm behind the other hand does not shine through its edge: that pixel
+counts as full.
 """
 
 from dataclasses import dataclass
@@ -28,6 +30,12 @@ class Composite:
     changed_mask: Mask  # (2, H, W) where the target differs from the image, or M_D or M_R is set
     amodal_mask: Mask  # (2, H, W)
     visible_mask: Mask  # (2, H, W)
+    forearm_mask: Mask  # (2, H, W) visible forearm
+
+    @property
+    def seen_mask(self) -> Mask:
+        """What is seen of each hand and its forearm, bool (2, H, W)."""
+        return self.visible_mask | self.forearm_mask
 
 
 def right_in_front_by_depth(layers: tuple[Layer | None, Layer | None]) -> Mask:
@@ -62,20 +70,24 @@ def compose(
     image = background_rgb.copy()
     targets = np.empty((2, height, width, 3), np.uint8)
     targets[:] = background_rgb
-    masks = np.zeros((3, 2, height, width), np.bool_)
+    masks = np.zeros((4, 2, height, width), np.bool_)
+    arms = [None if layer is None else layer.forearm for layer in layers]
+    with_arms = any(arm is not None for arm in arms)
+    size = (height, width) if with_arms else (0, 0)
+    arm_right, arm_left = (np.zeros(size, np.bool_) if arm is None else arm for arm in arms)
     _compose(
-        right, left, beside_r, beside_l, right_in_front, background_rgb, reach_px,
-        image, targets, masks[0], masks[1], masks[2],
+        right, left, beside_r, beside_l, arm_right, arm_left, right_in_front, background_rgb, reach_px,
+        image, targets, masks[0], masks[1], masks[2], masks[3],
     )  # fmt: skip
-    return Composite(image, targets, masks[0], masks[1], masks[2])
+    return Composite(image, targets, masks[0], masks[1], masks[2], masks[3])
 
 
 def front_surface(layers: tuple[Layer | None, Layer | None], composite: Composite) -> NDArray[np.float32]:
-    """Depth (H, W) in metres of the hand that is seen at each pixel; 0 where no hand is."""
+    """Depth (H, W) in metres of the hand or forearm that is seen at each pixel; 0 where none is."""
     depth_m = np.zeros(composite.image_rgb.shape[:2], np.float32)
-    for layer, visible in zip(layers, composite.visible_mask, strict=True):
+    for layer, seen in zip(layers, composite.seen_mask, strict=True):
         if layer is not None:
-            put_where(visible, layer.depth_m, depth_m)
+            put_where(seen, layer.depth_m, depth_m)
     return depth_m
 
 
@@ -100,10 +112,42 @@ def _over(colour, alpha, below):
 
 
 @compiled
+def _known_near(own, other, own_arm, own_first, flip, y, x, reach):
+    """Whether a pixel within reach is amodal of a hand, or shows its forearm. flip: own_first tells of the other."""
+    for v in range(max(y - reach, 0), min(y + reach + 1, own.shape[0])):
+        for u in range(max(x - reach, 0), min(x + reach + 1, own.shape[1])):
+            if own[v, u, 3] < AMODAL_ALPHA:
+                continue
+            first = own_first[v, u] != flip
+            if not own_arm[v, u] or first or other[v, u, 3] < AMODAL_ALPHA:
+                return True
+    return False
+
+
+@compiled
+def _alone(rgba, alpha, y, x, background, out):
+    """A pixel of one hand; as if it covered it all, where it covers half."""
+    for c in range(3):
+        if alpha >= AMODAL_ALPHA:
+            out[c] = min(np.int32(rgba[y, x, c]) * 255 // alpha, 255)
+        else:
+            out[c] = _over(rgba[y, x, c], alpha, background[y, x, c])
+
+
+@compiled
+def _same(a, b):
+    return a[0] == b[0] and a[1] == b[1] and a[2] == b[2]
+
+
+@compiled
 def _compose(
-    right, left, beside_r, beside_l, right_in_front, background, reach, image, targets, changed, amodal, visible
-):
+    right, left, beside_r, beside_l, arm_right, arm_left, right_in_front, background, reach,
+    image, targets, changed, amodal, visible, forearm,
+):  # fmt: skip
     height, width = background.shape[:2]
+    with_arms = arm_right.shape[0] > 0
+    only_r, only_l = np.empty(3, np.int32), np.empty(3, np.int32)
+    plain, both = np.empty(3, np.int32), np.empty(3, np.int32)  # without and with the shade of each other
     for y in range(height):
         for x in range(width):
             if right[y, x, 3] == 0 and left[y, x, 3] == 0:
@@ -113,18 +157,33 @@ def _compose(
             right_first = right_in_front[y, x]
             seen_r = whole_r and (right_first or not whole_l)
             seen_l = whole_l and (not right_first or not whole_r)
-            amodal[0, y, x], amodal[1, y, x] = whole_r, whole_l
-            visible[0, y, x], visible[1, y, x] = seen_r, seen_l
-            # What is seen of the other hand is what a target must change: M_D or M_R.
-            differs_r, differs_l = seen_l, seen_r
+            is_arm_r, is_arm_l = with_arms and arm_right[y, x], with_arms and arm_left[y, x]
+            amodal[0, y, x], amodal[1, y, x] = whole_r and not is_arm_r, whole_l and not is_arm_l
+            visible[0, y, x], visible[1, y, x] = seen_r and not is_arm_r, seen_l and not is_arm_l
+            forearm[0, y, x], forearm[1, y, x] = seen_r and is_arm_r, seen_l and is_arm_l
             for c in range(3):
                 b = background[y, x, c]
-                only_r, only_l = _over(right[y, x, c], ar, b), _over(left[y, x, c], al, b)
+                only_r[c], only_l[c] = _over(right[y, x, c], ar, b), _over(left[y, x, c], al, b)
                 if right_first:
-                    both = _over(beside_r[y, x, c], ar, _over(beside_l[y, x, c], al, b))
+                    plain[c] = _over(right[y, x, c], ar, only_l[c])
+                    both[c] = _over(beside_r[y, x, c], ar, _over(beside_l[y, x, c], al, b))
                 else:
-                    both = _over(beside_l[y, x, c], al, _over(beside_r[y, x, c], ar, b))
-                differs_r = differs_r or both != only_r
-                differs_l = differs_l or both != only_l
-                targets[0, y, x, c], targets[1, y, x, c], image[y, x, c] = only_r, only_l, both
-            changed[0, y, x], changed[1, y, x] = differs_r, differs_l
+                    plain[c] = _over(left[y, x, c], al, only_r[c])
+                    both[c] = _over(beside_l[y, x, c], al, _over(beside_r[y, x, c], ar, b))
+            if with_arms:
+                # A forearm that is hidden leaves no mask: here its hand must change nothing.
+                if not _same(plain, only_l) and not _known_near(
+                    right, left, arm_right, right_in_front, False, y, x, reach
+                ):
+                    _alone(left, al, y, x, background, only_l)
+                    _alone(beside_l, al, y, x, background, both)
+                elif not _same(plain, only_r) and not _known_near(
+                    left, right, arm_left, right_in_front, True, y, x, reach
+                ):
+                    _alone(right, ar, y, x, background, only_r)
+                    _alone(beside_r, ar, y, x, background, both)
+            # What is seen of the other hand is what a target must change: M_D or M_R.
+            changed[0, y, x] = seen_l or not _same(both, only_r)
+            changed[1, y, x] = seen_r or not _same(both, only_l)
+            for c in range(3):
+                targets[0, y, x, c], targets[1, y, x, c], image[y, x, c] = only_r[c], only_l[c], both[c]

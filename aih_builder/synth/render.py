@@ -29,6 +29,7 @@ from aih_builder.synth.camera_effects import photographed
 from aih_builder.synth.camera_settings import NEUTRAL, CameraSettings, draw_settings
 from aih_builder.synth.compose import Composite, compose, front_surface, right_in_front_by_depth
 from aih_builder.synth.engine import Engine, Tally
+from aih_builder.synth.forearms import Arms, ForearmMaker, ends_inside, forearm_amiss
 from aih_builder.synth.joints import depth_in_flesh_m, visible_joints
 from aih_builder.synth.renderers.base import HandDraw, Layer, Renderer, RenderRequest
 from aih_builder.synth.shading import HandShading
@@ -60,6 +61,7 @@ class Scene(NamedTuple):
     betas: FloatArray  # float32 (2, 10)
     trans_m: FloatArray  # float32 (2, 3)
     K_px: FloatArray  # float32 (3, 3)
+    arms: Arms
 
 
 class Drawn(NamedTuple):
@@ -83,6 +85,8 @@ class RenderEngine(Engine):
         self._look = RoughLook()
         self._forearm_cosine = np.cos(np.deg2rad(manifest.camera.forearm_clearance_deg))
         self._hand_licence = assets.hands[0].arrays.licence or PUBLIC_DOMAIN
+        arms = manifest.look.forearms
+        self._forearms = None if arms is None else ForearmMaker(arms, assets.hands, assets.surfaces)
         self._rims = [boundary_loop(model.arrays.faces) for model in assets.hands]
         self._shading = HandShading((assets.hands[0].arrays, assets.hands[1].arrays), assets.surfaces)
         self._folds = [
@@ -106,20 +110,22 @@ class RenderEngine(Engine):
         with tally.stage("pose"):
             pair = assets.poses.draw(rng(Purpose.POSE), split, design.single)
         with tally.stage("view"):
-            scene = self._place(pair, design, rng(Purpose.CAMERA))
+            scene = self._place(pair, design, split, rng(Purpose.CAMERA), rng(Purpose.FOREARM))
         with tally.stage("background"):
             background = assets.backgrounds.draw(rng(Purpose.BACKGROUND), split, manifest.image_size_px)
         texture = assets.textures.draw(rng(Purpose.TEXTURE), split)
         with tally.stage("render"):
             request = self._request(scene, texture, background.rgb, rng(Purpose.LIGHT))
             layers = self._renderer.render(request)
+            if self._forearms is not None:
+                layers = self._forearms.add(request, layers, scene.hands, scene.arms, self._renderer)
         with tally.stage("compose"):
             composite = compose(layers, right_in_front_by_depth(layers), background.rgb)
             rates = self._accept(composite, pair, design)
         taken = NEUTRAL
         if (effects := manifest.look.camera) is not None:
             with tally.stage("camera"):
-                sensor, uncovered = rng(Purpose.SENSOR), composite.visible_mask[::-1]
+                sensor, uncovered = rng(Purpose.SENSOR), composite.seen_mask[::-1]
                 taken = draw_settings(sensor, effects, manifest.image_size_px)
                 composite, seen_rgb = photographed(taken, sensor, composite, background.rgb, pair.present, uncovered)
                 background = replace(background, rgb=seen_rgb)
@@ -155,13 +161,19 @@ class RenderEngine(Engine):
             return "a single hand"
         return f"a target hand occluded by {design.occlusion[0]:.4g} to {design.occlusion[1]:.4g}"
 
-    def _place(self, pair: PosePair, design: Design, rng: np.random.Generator) -> Scene:
+    def _place(
+        self, pair: PosePair, design: Design, split: Split, rng: np.random.Generator, arm_rng: np.random.Generator
+    ) -> Scene:
         """The first of VIEWS random views whose rough occlusion rate is the one asked for."""
         camera = self._manifest.camera
         hands = [
             model.pose(pair.pose_rad[i], pair.betas[i], pair.trans_m[i]) if pair.present[i] else None
             for i, model in enumerate(self._assets.hands)
         ]
+        arms: Arms = (None, None)
+        if self._forearms is not None:
+            arms = self._forearms.draw(arm_rng, split, (hands[0], hands[1]))
+        axes_m = [] if self._forearms is None else self._forearms.axes_m((hands[0], hands[1]), arms)
         shown = [hand.joints_m for hand in hands if hand is not None]
         joints_m = np.concatenate(shown)
         middle_m = (joints_m.min(axis=0) + joints_m.max(axis=0)) / 2
@@ -172,14 +184,19 @@ class RenderEngine(Engine):
             points = [None if h is None else transform(h.vertices_m, rotation, shift_m) for h in hands]
             if any(p is not None and self._in_the_way(p, side) for side, p in enumerate(points)):
                 continue
+            if any(forearm_amiss(axis, rotation, shift_m, self._forearm_cosine) for axis in axes_m):
+                continue
             framed = [points[design.target]] if design.framing == "target" else points
             around = np.concatenate([p for p in framed if p is not None])
 
             def intrinsics(size_px: int, around: FloatArray = around, jitter: CropJitter = jitter) -> FloatArray:
                 return crop_intrinsics(around, camera.framing_factor, jitter, size_px)
 
+            K_px = intrinsics(ROUGH_PX)
+            if any(ends_inside(axis, rotation, shift_m, K_px, ROUGH_PX) for axis in axes_m):
+                continue
             if self._looks_right(points, design, intrinsics):
-                return self._settle(pair, rotation, shift_m, intrinsics(self._manifest.image_size_px))
+                return self._settle(pair, rotation, shift_m, intrinsics(self._manifest.image_size_px), arms)
         raise Rejected("no fitting view")
 
     def _in_the_way(self, cam_vertices_m: FloatArray, side: int) -> bool:
@@ -205,7 +222,7 @@ class RenderEngine(Engine):
         )
         return design.accepts(rate)
 
-    def _settle(self, pair: PosePair, rotation: FloatArray, shift_m: FloatArray, K_px: FloatArray) -> Scene:
+    def _settle(self, pair: PosePair, rotation: FloatArray, shift_m: FloatArray, K_px: FloatArray, arms: Arms) -> Scene:
         """Move the hands by their parameters, round these as stored, and pose the hands from what is stored."""
         pose_rad, trans_m = np.zeros((2, 48), np.float32), np.zeros((2, 3), np.float32)
         betas = pair.betas.astype(np.float32)
@@ -221,7 +238,7 @@ class RenderEngine(Engine):
                 )
                 pose_rad[i], trans_m[i] = moved
                 hands[i] = model.pose(pose_rad[i], betas[i], trans_m[i])
-        return Scene((hands[0], hands[1]), pose_rad, betas, trans_m, K_px.astype(np.float32))
+        return Scene((hands[0], hands[1]), pose_rad, betas, trans_m, K_px.astype(np.float32), arms)
 
     def _request(
         self, scene: Scene, texture: TextureSet, background_rgb: ImageU8, rng: np.random.Generator
@@ -328,6 +345,7 @@ class RenderEngine(Engine):
             depth=_depth_units(front_surface(layers, composite)) if "depth" in wanted else None,
             normal=_front_normals(layers, composite) if "normal" in wanted else None,
             background_rgb=background.rgb if "background_rgb" in wanted else None,
+            forearm_mask=composite.forearm_mask if "forearm_mask" in wanted else None,
         )  # fmt: skip
 
 
@@ -344,7 +362,7 @@ def _depth_units(depth_m):
 
 def _front_normals(layers: tuple[Layer | None, Layer | None], composite: Composite) -> np.ndarray:
     normal = np.zeros(composite.image_rgb.shape, np.int8)
-    for layer, visible in zip(layers, composite.visible_mask, strict=True):
+    for layer, seen in zip(layers, composite.seen_mask, strict=True):
         if layer is not None and layer.normal is not None:
-            put_where(visible, layer.normal, normal)
+            put_where(seen, layer.normal, normal)
     return normal

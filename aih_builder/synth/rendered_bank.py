@@ -54,10 +54,12 @@ def build_rendered_bank(path: Path, manifest: Manifest, assets: Assets, renderer
 
 
 def _for_pictures(manifest: Manifest, size_px: int) -> Manifest:
-    """The same scenes on a wider, centred crop, and sharp: a cut-out's edge must be its alpha's."""
+    """The same scenes on a wider, centred crop, sharp and without forearms: a cut-out's edge must be its alpha's, and
+    what is pasted ends at the wrist, as its mask does.
+    """
     camera = manifest.camera
     wider = camera.model_copy(update={"framing_factor": camera.framing_factor * MARGIN, "framing_jitter": 0.0})
-    look, sharp = manifest.look, {"defocus_px": None, "motion_px": None}
+    look, sharp = manifest.look.model_copy(update={"forearms": None}), {"defocus_px": None, "motion_px": None}
     if look.camera is not None:
         look = look.model_copy(update={"camera": look.camera.model_copy(update=sharp)})
     return manifest.model_copy(update={"camera": wider, "image_size_px": size_px, "fields": (), "look": look})

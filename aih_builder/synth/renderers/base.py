@@ -95,6 +95,7 @@ class Layer:
     depth_m: NDArray[np.float32]  # (H, W) z of the front surface where alpha > 0, else 0
     normal: NDArray[np.int8] | None = None  # (H, W, 3) unit normal x 127, camera frame
     beside_rgba: ImageU8 | None = None  # (H, W, 4) as rgba, in the other hand's shade; None: not shaded by it
+    forearm: NDArray[np.bool_] | None = None  # (H, W) covered pixels that show the hand's forearm; None: it has none
 
 
 class Renderer(ABC):

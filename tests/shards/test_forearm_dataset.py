@@ -1,0 +1,58 @@
+"""A dataset with forearms: written, validated, made again and read as any other."""
+
+from pathlib import Path
+
+import pytest
+
+from aih_builder import generate, open_dataset, validate
+from aih_builder.errors import ConfigError
+from aih_builder.files import read_json
+from aih_builder.interop.hasm_tree import export_hasm
+from aih_builder.interop.official_aih import export_aih
+from aih_builder.invariants import violations
+from aih_builder.shards.listing import LISTING_FILE
+from aih_builder.shards.plan import load_plan
+from aih_builder.shards.remake import differences
+from tests.builders import small_both_manifest
+
+
+@pytest.fixture(scope="module")
+def armed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("armed") / "dataset"
+    generate(small_both_manifest(look={"forearms": {"share": 1.0}}, fields=["depth"]), folder)
+    return folder
+
+
+def test_it_is_valid_and_every_sample_can_be_made_again(armed: Path) -> None:
+    assert validate(armed).problems == []
+    plan = load_plan(armed)
+    for shard in plan.shards():
+        if shard.engine == "render":
+            assert [differences(plan, shard, index) for index in shard.indices] == [[]] * len(shard.indices)
+
+
+def test_rendered_samples_hold_their_forearms_and_pasted_ones_none(armed: Path) -> None:
+    assert read_json(armed / LISTING_FILE)["fields"] == ["depth", "forearm_mask"]
+    seen = 0
+    for sample in open_dataset(armed):
+        assert violations(sample) == []
+        if sample.engine == "sync":
+            assert sample.forearm_mask is None  # its hands are rendered without
+        else:
+            assert sample.forearm_mask is not None
+            seen += bool(sample.forearm_mask.any())
+    assert seen >= 7
+
+
+def test_forearms_and_hands_share_no_pixel(armed: Path) -> None:
+    for sample in open_dataset(armed, engine="render"):
+        assert sample.forearm_mask is not None
+        assert not (sample.forearm_mask & sample.amodal_mask).any()
+        assert not (sample.forearm_mask.any(axis=0) & sample.visible_mask.any(axis=0)).any()
+
+
+def test_every_sample_goes_into_the_tree_of_masks_and_none_into_the_official_one(armed: Path, tmp_path: Path) -> None:
+    """The one tells of hands alone; the other has no label for what must be removed."""
+    assert sum(export_hasm(armed, tmp_path / "hasm").written.values()) == 18
+    with pytest.raises(ConfigError):
+        export_aih(armed, tmp_path / "aih")
