@@ -54,7 +54,7 @@ def build_rendered_bank(path: Path, manifest: Manifest, assets: Assets, renderer
 
 
 def _for_pictures(manifest: Manifest, size_px: int) -> Manifest:
-    """The same scenes on a wider, centred crop, without forearms: what is pasted ends at the wrist, as its mask does."""
+    """The same scenes on a wider, centred crop, without forearms: pasted hands end at the wrist."""
     camera = manifest.camera
     wider = camera.model_copy(update={"framing_factor": camera.framing_factor * MARGIN, "framing_jitter": 0.0})
     look = manifest.look.model_copy(update={"forearms": None})
