@@ -18,7 +18,8 @@ CITATION = (
 )
 LIMITS = (
     "The pictures are synthetic: how well what is learnt carries over to photographs has to be measured there.",
-    "Hands end at the wrist where they are rendered: no forearm, and nothing is held, worn or tattooed.",
+    "Rendered hands end at the wrist but where a forearm is drawn (forearm_mask); but for sleeves nothing is worn or "
+    "held.",
     "AIH-Sync lays one hand over the other as a whole: they do not touch, and their sizes and light need not agree.",
     "AIH-Sync from one photograph knows one target; what lies behind the other hand is unknown there (target_valid).",
     "Poses are those of the sources named: which gestures and views occur, and how often, is not that of real use.",

@@ -56,7 +56,7 @@ def scene(seed: int, height: int, width: int) -> tuple[Composite, np.ndarray]:
     targets[0][masks[0] & ~masks[1]] = image[masks[0] & ~masks[1]]
     visible = np.stack([masks[0] & ~masks[1], masks[1]])
     changed = (targets != image).any(axis=3) | visible[::-1]
-    return Composite(image, targets, changed, masks, visible), background
+    return Composite(image, targets, changed, masks, visible, np.zeros_like(masks)), background
 
 
 def taken(
@@ -69,7 +69,7 @@ def taken(
 def picture_of(chosen: CameraSettings, picture: np.ndarray, seed: int = 0) -> np.ndarray:
     """One picture through the camera."""
     nothing = np.zeros((2, *picture.shape[:2]), bool)
-    alike = Composite(picture, np.stack([picture] * 2), nothing, nothing, nothing)
+    alike = Composite(picture, np.stack([picture] * 2), nothing, nothing, nothing, nothing)
     found, background = taken(chosen, alike, picture, seed)
     assert np.array_equal(background, found.image_rgb)
     assert not found.changed_mask.any()

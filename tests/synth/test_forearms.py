@@ -167,11 +167,11 @@ def test_pictures_and_masks_are_those_of_the_parts_drawn_alone(drawn: list[Drawi
         layers: list[Layer | None] = [None, None]
         owners = [np.zeros(made.background_rgb.shape[:2], int) for _ in range(2)]
         for side in (0, 1):
-            hand, *arms = parts_of(drawings, side) or [None]
-            if hand is None:
+            parts = parts_of(drawings, side)
+            if not parts:
                 continue
-            arm = arms[0]
-            for part in arms[1:]:
+            hand, arm = parts[:2]
+            for part in parts[2:]:
                 arm, _ = slow_join(arm, part)
             joined, owners[side] = slow_join(hand, arm)
             layers[side] = replace(joined, forearm=owners[side] == 2)
