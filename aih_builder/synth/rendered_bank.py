@@ -54,13 +54,9 @@ def build_rendered_bank(path: Path, manifest: Manifest, assets: Assets, renderer
 
 
 def _for_pictures(manifest: Manifest, size_px: int) -> Manifest:
-<<<<<<< HEAD
     """The same scenes on a wider, centred crop, sharp and without forearms: a cut-out's edge must be its alpha's, and
     what is pasted ends at the wrist, as its mask does.
     """
-=======
-    """The same scenes on a wider, centred crop, without forearms: pasted hands end at the wrist."""
->>>>>>> h-arm
     camera = manifest.camera
     wider = camera.model_copy(update={"framing_factor": camera.framing_factor * MARGIN, "framing_jitter": 0.0})
     look, sharp = manifest.look.model_copy(update={"forearms": None}), {"defocus_px": None, "motion_px": None}
