@@ -10,6 +10,7 @@ from aih_builder.cli.poses import Hand, OtherHand, hands_for, load_or_refuse
 from aih_builder.cli.terminal import bar
 from aih_builder.errors import ConfigError
 from aih_builder.files import write_whole
+from aih_builder.identity import SPLITS
 from aih_builder.viewer.dataset_stats import dataset_statistics
 from aih_builder.viewer.stats import library_figures
 from aih_builder.viewer.stats_page import stats_page
@@ -105,6 +106,10 @@ def _lines(figures: dict[str, Any]) -> list[str]:
                 lines.append(f"  {key:<18}" + " ".join(f"{share:6.3f}" for share in found[key]))
     if figures.get("views", {}).get("directions"):
         lines += ["", f"view directions         {100 * figures['views']['covered']:.0f} % of 128 equal cells hit"]
+    if pictures := figures.get("pictures"):
+        splits = [split for split in SPLITS if split in figures["pictures"][0]["splits"]]
+        lines += ["", f"{'picture: 5 %, median, 95 %':<34}" + "".join(f"{split:>24}" for split in splits)]
+        lines += [_of_pictures(row, splits) for row in pictures]
     if apart := figures.get("train_against_test"):
         lines += ["", f"{'train against test':<32}{'distance':>10}{'by chance':>11}  measure"]
         for entry in apart[:_MOST_APART]:
@@ -122,3 +127,12 @@ def _lines(figures: dict[str, Any]) -> list[str]:
             f"{joint['q99']:>8.1f}{100 * joint['used']:>5.0f} %{joint['outside']:>9}"
         )
     return lines
+
+
+def _of_pictures(row: dict[str, Any], splits: list[str]) -> str:
+    line = f"{row['quantity'] + ('' if row['part'] == 'all' else ', ' + row['part']):<34}"
+    for split in splits:
+        spread = row["splits"].get(split)
+        numbers = "" if spread is None else "".join(f"{spread[key]:8.2f}" for key in ("q05", "median", "q95"))
+        line += f"{numbers:>24}"
+    return line

@@ -36,7 +36,7 @@ from aih_builder.interop.official_tree import (
     source_of,
 )
 from aih_builder.parallel.run import run_tasks
-from aih_builder.sample import SIDES, SPECS, Array, Sample
+from aih_builder.sample import SIDES, SPECS, Array, Sample, intruder_mask
 from aih_builder.shards.reader import Dataset, open_dataset
 
 log = logging.getLogger(__name__)
@@ -140,9 +140,9 @@ def select(dataset: Dataset, human_share: float) -> tuple[list[Piece], Counter[s
                 f"{dataset.folder}: its pictures have {width} x {height} pixels, the official reader takes {SIZE_PX} x "
                 f"{SIZE_PX} alone. Generate with image_size_px: {SIZE_PX}."
             )
-        arrays, forearms = dataset.small_arrays_of(number), first.forearm_mask is not None
+        arrays = dataset.small_arrays_of(number)
         for i in range(shard["samples"]):
-            if reason := "a forearm, of which the tree has no label" if forearms else _refused(arrays, i):
+            if reason := _refused(arrays, i):
                 left_out[reason] += 1
             else:
                 pieces.append(_piece(arrays, i, at + i, human_share))
@@ -245,7 +245,10 @@ def _write_sync(root: Path, piece: Piece, sample: Sample) -> None:
 
 def _write_render(root: Path, piece: Piece, sample: Sample) -> None:
     group, target = piece.group, piece.target
-    right, left = sample.visible_mask
+    # The tree has no label for forearms: the other hand's is removed with it, so it counts as that hand.
+    seen = [sample.visible_mask[target]] * 2
+    seen[1 - target] = intruder_mask(sample, target)
+    right, left = seen
     labels: dict[MaskKind, np.ndarray] = {
         "amodal": sample.amodal_mask[target].astype(np.uint8),
         "rl_visible": right * np.uint8(RIGHT_LABEL) + left * np.uint8(LEFT_LABEL),

@@ -31,6 +31,7 @@ HAND_FILE = "hand.npz"
 POSES_FILE = "poses.npz"
 BANK_FILE = "bank.h5"
 TEXTURES_FOLDER = "textures"
+_FINE_FROM_PX = 384  # side of an image from which surfaces are divided twice: a facet of 3 mm is then 4 px or more
 _TEXTURE_BYTES = 96 * 2**20  # about 1.5 MB a set at 512 px
 
 
@@ -61,9 +62,10 @@ class Assets:
 
 
 def load_hands(manifest: Manifest, cache: Path) -> tuple[tuple[HandModel, HandModel], tuple[HandSurface, HandSurface]]:
-    """The plan's hand models and their drawn surfaces, right and left."""
+    """The plan's hand models and their drawn surfaces, right and left: finer where facets would show."""
     hands = hand_pair(load_hand_arrays(cache / HAND_FILE), manifest.hands.backend)
-    return hands, (build_surface(hands[0].arrays), build_surface(hands[1].arrays))
+    levels = 1 if manifest.image_size_px < _FINE_FROM_PX else 2
+    return hands, (build_surface(hands[0].arrays, levels), build_surface(hands[1].arrays, levels))
 
 
 def load_assets(manifest: Manifest, cache: Path, backgrounds: dict[str, Any], bank: Path | None = None) -> Assets:

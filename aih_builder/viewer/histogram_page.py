@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from aih_builder.identity import SPLITS
 from aih_builder.sample import Array
 from aih_builder.viewer.derived import VIEW_RINGS, VIEW_SECTORS
 from aih_builder.viewer.histograms import ANGLES, VIEW
@@ -50,7 +51,8 @@ def histogram_sections(figures: Figures, link: Link | None = None) -> list[str]:
             continue
         text = _TEXTS[group] + ("" if group in ("Samples", ANGLES) else _outlined(figures))
         parts.append(section(group, text, plots(*(_histogram(histogram, marks) for histogram in histograms))))
-    return [*parts, *_keypoints(figures["keypoints"]), *_train_against_test(figures["train_against_test"])]
+    parts += [*_pictures(figures["pictures"]), *_keypoints(figures["keypoints"])]
+    return [*parts, *_train_against_test(figures["train_against_test"])]
 
 
 def _outlined(figures: Figures) -> str:
@@ -197,6 +199,26 @@ def _scale_of(axes: Axes, scale: Any, label: str) -> None:
     bar.ax.tick_params(colors=INK, labelsize=8)
     bar.set_label(label, color=INK)
     bar.outline.set_visible(False)  # pyright: ignore[reportCallIssue]
+
+
+def _pictures(rows: list[Figures]) -> list[str]:
+    """What pictures look like, a column for each split."""
+    splits = [split for split in SPLITS if any(split in row["splits"] for row in rows)]
+    if not splits:
+        return []
+    cells = [
+        [row["quantity"] + ("" if row["part"] == "all" else f", {row['part']}"), row["unit"]]
+        + [_told(row["splits"].get(split)) for split in splits]
+        for row in rows
+    ]
+    text = "Median, and in brackets 5 and 95 %, of each split's samples. What is off in all samples is left out."
+    return [section("Pictures by split", text, table(["quantity", "unit", *splits], cells))]
+
+
+def _told(spread: Figures | None) -> str:
+    if spread is None:
+        return ""
+    return f"{spread['median']:.3g} ({spread['q05']:.3g} to {spread['q95']:.3g})"
 
 
 def _keypoints(keypoints: Figures) -> list[str]:

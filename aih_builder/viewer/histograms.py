@@ -24,6 +24,7 @@ from aih_builder.viewer.query import MOST_CHARACTERS, evaluated, selected
 
 Figures = dict[str, Any]
 
+PICTURE = "Picture"
 ANGLES, VIEW, FAMILY, BY_SPLIT = "Joint angles", "view direction", "family of poses", "engine and split"
 CELLS_OF_VIEW = VIEW_RINGS * VIEW_SECTORS
 _MOST_BARS = 24  # where the data choose the edges
@@ -61,13 +62,13 @@ QUANTITIES = (
              "hand_present[{side}] and joint_visible_valid[{side}]", range(22)),
     Quantity("Interaction", "penetration", "deepest vertex, mm", "penetration_mm", "interaction_valid"),
     Quantity("Interaction", "contact", "share of vertices in contact", "contact_fraction", "interaction_valid"),
-    Quantity("Picture", "distance from the camera", "m", "distance_m[{side}]", "distance_m[{side}] > 0"),
-    Quantity("Picture", "brightness", "mean luma", "mean_luma", "", tuple(range(0, 261, 10))),
-    Quantity("Picture", "defocus", "radius, px", "defocus_px", effect=True),
-    Quantity("Picture", "motion blur", "length, px", "motion_px", effect=True),
-    Quantity("Picture", "noise", "standard deviation on mid grey, levels", "noise_level", effect=True),
-    Quantity("Picture", "skin tone", "Monk scale, 0 unknown", "skin_tone[{side}]", "hand_present[{side}]", range(11)),
-    Quantity("Picture", "skin age", "years, 0 unknown", "skin_age[{side}]", "hand_present[{side}]",
+    Quantity(PICTURE, "distance from the camera", "m", "distance_m[{side}]", "distance_m[{side}] > 0"),
+    Quantity(PICTURE, "brightness", "mean luma", "mean_luma", "", tuple(range(0, 261, 10))),
+    Quantity(PICTURE, "defocus", "radius, px", "defocus_px", effect=True),
+    Quantity(PICTURE, "motion blur", "length, px", "motion_px", effect=True),
+    Quantity(PICTURE, "noise", "deviation on mid grey, levels", "noise_level", effect=True),
+    Quantity(PICTURE, "skin tone", "Monk scale, 0 unknown", "skin_tone[{side}]", "hand_present[{side}]", range(11)),
+    Quantity(PICTURE, "skin age", "years, 0 unknown", "skin_age[{side}]", "hand_present[{side}]",
              tuple(range(0, 101, 5)), effect=True),
     Quantity("View directions", VIEW, "cell", "view_cell[{side}]", "", range(1, CELLS_OF_VIEW + 1),
              ordered=False),
@@ -82,13 +83,16 @@ QUANTITIES = (
 def dataset_histograms(columns: Columns, flagged: list[int]) -> Figures:
     """Figures of the samples that can be read and are not flagged (their indices are given), from columns alone.
 
-    `histograms`, as told above, without those of which no sample has the number; `train_against_test`, how far apart
-    these two splits are in each, the farthest first; `views`; `keypoints`, the heat map, which counts flagged samples
-    too.
+    `histograms`, as told above, without those of which no sample has the number; `pictures`, quantiles by split of what
+    a picture looks like; `train_against_test`, how far apart these two splits are in each, the farthest first; `views`;
+    `keypoints`, the heat map, which counts flagged samples too.
     """
     samples = _Samples(columns, flagged)
     found = [*_of_texts(samples), *(made for quantity in QUANTITIES for made in _of_numbers(samples, quantity))]
     figures: Figures = {"unreadable": int((~columns.readable).sum()), "histograms": found}
+    titles = {histogram["title"] for histogram in found}
+    asked = [quantity for quantity in QUANTITIES if quantity.group == PICTURE and quantity.title in titles]
+    figures["pictures"] = [row for quantity in asked for row in _quantiles(samples, quantity)]
     figures["train_against_test"] = sorted(_apart(found), key=lambda e: -e["distance"] / max(e["by_chance"], 1e-9))
     figures["views"] = _views(found)
     figures["keypoints"] = _keypoints(columns, samples.splits)
@@ -121,6 +125,18 @@ class _Samples:
         more = " and not flagged" if self._some_flagged else ""
         return {"counts": {split: of_split[split] for split in self.splits}, "where": [text + more for text in where]}
 
+    def quantiles(self, of: str, among: str) -> dict[str, Figures]:
+        """Of each split's samples that have the number how many there are, their mean and three quantiles."""
+        values, splits = self.values(of, among), self._split[self._rows(among)]
+        figures: dict[str, Figures] = {}
+        for split in self.splits:
+            mine = values[splits == SPLITS.index(split)].astype(np.float64)
+            if len(mine):
+                low, middle, high = np.quantile(mine, (0.05, 0.5, 0.95)).tolist()
+                figures[split] = {"count": len(mine), "mean": float(mine.mean())}
+                figures[split] |= {"q05": low, "median": middle, "q95": high}
+        return figures
+
     def _rows(self, among: str) -> Array:
         if among not in self._among:
             self._among[among] = self.kept & selected(among, self.column, NAMES, len(self.kept))
@@ -150,6 +166,13 @@ def _of_numbers(samples: _Samples, quantity: Quantity) -> Iterator[Figures]:
         asked = [f"{among} and {question}" if among else question for question in questions]
         figures["parts"][name] = samples.part(places, among, asked)
     yield figures
+
+
+def _quantiles(samples: _Samples, quantity: Quantity) -> Iterator[Figures]:
+    """A row for each part of a quantity."""
+    for name, (of, among) in quantity.parts().items():
+        head = {"quantity": quantity.title, "part": name, "unit": quantity.unit}
+        yield head | {"splits": samples.quantiles(of, among)}
 
 
 def suitable_edges(low: float, high: float) -> tuple[float, ...]:

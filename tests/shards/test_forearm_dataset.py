@@ -2,14 +2,17 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from aih_builder import generate, open_dataset, validate
-from aih_builder.errors import ConfigError
 from aih_builder.files import read_json
+from aih_builder.imaging import decode_png
 from aih_builder.interop.hasm_tree import export_hasm
-from aih_builder.interop.official_aih import export_aih
+from aih_builder.interop.official_aih import select, write_pieces
+from aih_builder.interop.official_tree import LEFT_LABEL, RIGHT_LABEL
 from aih_builder.invariants import violations
+from aih_builder.sample import hdr_masks
 from aih_builder.shards.listing import LISTING_FILE
 from aih_builder.shards.plan import load_plan
 from aih_builder.shards.remake import differences
@@ -51,8 +54,31 @@ def test_forearms_and_hands_share_no_pixel(armed: Path) -> None:
         assert not (sample.forearm_mask.any(axis=0) & sample.visible_mask.any(axis=0)).any()
 
 
-def test_every_sample_goes_into_the_tree_of_masks_and_none_into_the_official_one(armed: Path, tmp_path: Path) -> None:
-    """The one tells of hands alone; the other has no label for what must be removed."""
+def test_every_sample_goes_into_the_tree_of_masks(armed: Path, tmp_path: Path) -> None:
     assert sum(export_hasm(armed, tmp_path / "hasm").written.values()) == 18
-    with pytest.raises(ConfigError):
-        export_aih(armed, tmp_path / "aih")
+
+
+def test_in_the_official_tree_the_other_hand_holds_its_forearm_so_that_its_reader_removes_both(
+    armed: Path, tmp_path: Path
+) -> None:
+    dataset = open_dataset(armed)
+    pieces, _ = select(dataset, 0.5)
+    rendered = [piece for piece in pieces if piece.engine == "render"]
+    assert rendered
+    for piece in rendered:
+        for kind in ("IH", "DR_gt"):
+            piece.group.render_image(tmp_path, piece.target, kind).mkdir(parents=True, exist_ok=True)
+        for kind in ("amodal", "rl_visible"):
+            piece.group.render_mask(tmp_path, piece.target, kind).mkdir(parents=True, exist_ok=True)
+    write_pieces(dataset, tmp_path, rendered)
+    with_arm = 0
+    for piece in rendered:
+        sample, target = dataset[piece.place], piece.target
+        kept = piece.group.render_mask(tmp_path, target, "rl_visible") / f"{piece.number}.png"
+        labels = decode_png(kept.read_bytes())
+        own, other = ((labels == (RIGHT_LABEL, LEFT_LABEL)[side]) for side in (target, 1 - target))
+        masks = hdr_masks(sample, target)
+        assert np.array_equal(own, masks.M_rv)
+        assert np.array_equal(other & ~sample.amodal_mask[target], masks.M_R)
+        with_arm += bool((other & ~sample.visible_mask[1 - target]).any())
+    assert with_arm

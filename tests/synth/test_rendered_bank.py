@@ -5,13 +5,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from aih_builder import generate
 from aih_builder.geometry import project
 from aih_builder.imaging import feathered
 from aih_builder.shards.plan import load_plan
 from aih_builder.sources.bank import MARGIN, Bank, BankEntry
 from aih_builder.sources.skin_people import SHIPPED
 from aih_builder.synth.assets import load_hands
+from aih_builder.synth.rendered_bank import _for_pictures
 from aih_builder.synth.renderers.rasterize import silhouette
+from tests.builders import small_both_manifest
 
 
 @pytest.fixture(scope="module")
@@ -65,3 +68,16 @@ def test_no_two_pictures_are_alike_and_splits_share_no_source(entries: list[Bank
     for name in ("shape_id", "texture_id"):
         of_split = [{getattr(e, name) for e in entries if e.split == split} for split in ("train", "val", "test")]
         assert sum(map(len, of_split)) == len(set().union(*of_split))
+
+
+def test_a_bank_s_pictures_meet_the_camera_but_stay_sharp(tmp_path: Path, entries: list[BankEntry]) -> None:
+    """The same cut-outs to the byte of alpha, in other colours; and samples of both engines can be made of them."""
+    generate(small_both_manifest(look={"camera": {}}), tmp_path / "it")
+    bank = Bank(tmp_path / "it/cache/bank.h5")
+    for plain, seen in zip(entries, (bank.entry(i) for i in range(len(bank))), strict=True):
+        assert np.array_equal(plain.rgba[..., 3], seen.rgba[..., 3])
+        assert not np.array_equal(plain.rgba[..., :3], seen.rgba[..., :3])
+    manifest = _for_pictures(small_both_manifest(look={"camera": {}}), 384)
+    assert manifest.look.camera is not None
+    assert (manifest.look.camera.defocus_px, manifest.look.camera.motion_px) == (None, None)
+    assert manifest.look.camera.iso is not None

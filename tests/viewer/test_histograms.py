@@ -268,3 +268,19 @@ def test_effects_have_histograms_where_a_sample_has_them_and_none_where_they_are
         assert np.flatnonzero(counts).tolist() == [ages["edges"].index(age)]
     for where, count in bars({"histograms": [titled(figures, title) for title in titles]}):
         assert len(View(columns).rows(Filters(where=where))) == count, where
+
+
+def test_pictures_are_told_by_quantiles_of_each_split(folder: Path) -> None:
+    columns, samples = open_columns(folder), list(open_dataset(folder))
+    rows = {(row["quantity"], row["part"]): row["splits"] for row in dataset_histograms(columns, [])["pictures"]}
+    for split in SPLITS:
+        mine = [s for s in samples if s.split == split]
+        told = rows["brightness", "all"][split]
+        assert told["count"] == len(mine)
+        found = [told[key] for key in ("q05", "median", "q95")]
+        assert found == pytest.approx(np.quantile([s.mean_luma for s in mine], (0.05, 0.5, 0.95)).tolist())
+        assert told["mean"] == pytest.approx(np.mean([s.mean_luma for s in mine]))
+        tones = [int(s.skin_tone[1]) for s in mine if s.hand_present[1]]
+        assert rows["skin tone", "left"][split]["median"] == np.median(tones)
+    assert ("defocus", "all") not in rows
+    assert dataset_histograms(columns, indices(columns))["pictures"] == []
