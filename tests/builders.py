@@ -14,7 +14,9 @@ SMALL = {"train": 5, "val": 2, "test": 2}
 
 
 def small_content(**changes: Any) -> dict[str, Any]:
-    """The demo manifest, shrunk to 96 px and nine samples of AIH-Render in five shards; top-level keys replaced."""
+    """The demo manifest with plain shading, shrunk to 96 px and nine samples of AIH-Render in five shards; top-level
+    keys replaced.
+    """
     content = small_both_content()
     del content["streams"]["sync"]
     content.update(changes)
@@ -22,8 +24,9 @@ def small_content(**changes: Any) -> dict[str, Any]:
 
 
 def small_both_content(**changes: Any) -> dict[str, Any]:
-    """The same with nine samples of each engine in ten shards."""
+    """The same with nine samples of each engine in ten shards, with plain shading."""
     content = yaml.safe_load((manifests() / "demo.yaml").read_text(encoding="utf-8"))
+    del content["look"]
     content.update(name="small", image_size_px=96, shard_samples=2)
     content["streams"]["render"]["count"] = dict(SMALL)
     content["streams"]["sync"]["count"] = dict(SMALL)

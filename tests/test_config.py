@@ -38,7 +38,10 @@ def test_the_demo_states_the_defaults() -> None:
     """Its comments would mislead otherwise: it differs from the shortest manifest only where it must."""
     both = {engine: {"count": {"train": 1}} for engine in ("render", "sync")}
     demo, least = load_manifest(manifests() / "demo.yaml").to_json(), parse(LEAST | {"streams": both}).to_json()
-    assert {key for key in demo if demo[key] != least[key]} == {"name", "seed", "shard_samples", "streams"}
+    assert {key for key in demo if demo[key] != least[key]} == {"name", "seed", "shard_samples", "streams", "look"}
+    every_section = {name: {} for name in demo["look"]}
+    assert least["look"] == dict.fromkeys(every_section)  # what is not there is off
+    assert demo["look"] == parse(LEAST | {"look": every_section}).to_json()["look"]
     for engine in both:
         demo_stream, least_stream = demo["streams"][engine], least["streams"][engine]
         assert demo_stream | {"count": 0} == least_stream | {"count": 0}

@@ -107,7 +107,9 @@ class Backgrounds(Model):
     A folder's subfolders train, val and test tell the split of what is in them.
     """
 
-    procedural: tuple[Literal["studio", "indoor", "noise", "outdoor", "plain"], ...] = ("studio", "indoor", "noise")
+    procedural: tuple[Literal["studio", "indoor", "outdoor", "plain", "noise"], ...] = (
+        "studio", "indoor", "outdoor", "plain", "noise",
+    )  # fmt: skip
     folders: tuple[BackgroundFolder, ...] = ()
     licence: LicenceId = "user"  # of the images of folders that name none
 

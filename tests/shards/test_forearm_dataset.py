@@ -16,7 +16,7 @@ from aih_builder.sample import hdr_masks
 from aih_builder.shards.listing import LISTING_FILE
 from aih_builder.shards.plan import load_plan
 from aih_builder.shards.remake import differences
-from tests.builders import small_both_manifest
+from tests.builders import small_both_manifest, small_manifest
 
 
 @pytest.fixture(scope="module")
@@ -59,9 +59,10 @@ def test_every_sample_goes_into_the_tree_of_masks(armed: Path, tmp_path: Path) -
 
 
 def test_in_the_official_tree_the_other_hand_holds_its_forearm_so_that_its_reader_removes_both(
-    armed: Path, tmp_path: Path
+    tmp_path: Path,
 ) -> None:
-    dataset = open_dataset(armed)
+    generate(small_manifest(look={"forearms": {"share": 1.0}}, image_size_px=256), tmp_path / "dataset")
+    dataset = open_dataset(tmp_path / "dataset")
     pieces, _ = select(dataset, 0.5)
     rendered = [piece for piece in pieces if piece.engine == "render"]
     assert rendered

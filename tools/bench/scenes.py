@@ -48,8 +48,9 @@ class Recorder(Renderer):
 
 
 def demo_manifest(size_px: int, **changes: object) -> Manifest:
-    """The demo at an image size, with top-level keys replaced."""
+    """The demo at an image size, with plain shading and top-level keys replaced."""
     content = yaml.safe_load((manifests() / "demo.yaml").read_text(encoding="utf-8"))
+    del content["look"]
     content.update(image_size_px=size_px, renderer="numba")
     content.update(changes)
     return parse_manifest(content, where="demo", folder=Path())
