@@ -18,7 +18,7 @@ from scipy.optimize import minimize
 from aih_builder.config import Manifest, parse_manifest
 from aih_builder.errors import Rejected
 from aih_builder.geometry import FloatArray, rotation_matrix
-from aih_builder.hands.anatomy import pose_from_angles
+from aih_builder.hands.anatomy import angles_of_poses, pose_from_angles
 from aih_builder.hands.conventions import FINGERS
 from aih_builder.hands.model import HandModel
 from aih_builder.identity import Split
@@ -122,9 +122,10 @@ def _drawn(engine: RenderEngine, number: int, single: int | None) -> ImageU8:
 
 def _pose(name: str, hands: tuple[HandModel, HandModel], number: int, turn_rad: float) -> PosePair:
     turn = rotation_matrix(np.array([0.0, turn_rad, 0.0]))
+    library = load_library(render_assets() / "poses" / "open_hand.npz")
+    families = np.array(library.family)
     if name == "clasp":
-        library = load_library(render_assets() / "poses" / "open_hand.npz")
-        k = [i for i, family in enumerate(library.family) if family == "clasp"][number]
+        k = int(np.flatnonzero(families == "clasp")[number])
         moved = [
             hands[i].moved(library.pose_rad[k, i], library.betas[k, i], library.trans_m[k, i], turn, np.zeros(3))
             for i in (0, 1)
@@ -134,7 +135,12 @@ def _pose(name: str, hands: tuple[HandModel, HandModel], number: int, turn_rad: 
             np.stack([m[1] for m in moved]), name, str(library.ids[k]), 0.0, 0.0, True,
         )  # fmt: skip
     pose_rad, trans_m = np.zeros((2, 48)), np.zeros((2, 3))
-    pose_rad[0, 3:] = pose_from_angles(hands[0].arrays, _angles(name, hands[0]))
+    if name == "fist":  # of the library's, the tightest
+        rows = np.flatnonzero(np.char.startswith(families.astype(str), "finger-in-fist"))
+        bent = angles_of_poses(hands[0].arrays, library.pose_rad[rows, 0, 3:])[..., 0].sum(axis=1)
+        pose_rad[0, 3:] = library.pose_rad[rows[np.argsort(-bent)[number % 3]], 0, 3:]
+    else:
+        pose_rad[0, 3:] = pose_from_angles(hands[0].arrays, _angles(name, hands[0]))
     pose_rad[0], trans_m[0] = hands[0].moved(
         pose_rad[0], np.zeros(10), np.zeros(3), np.einsum("ij,jk->ik", turn, _UPRIGHT), np.zeros(3)
     )
@@ -142,23 +148,17 @@ def _pose(name: str, hands: tuple[HandModel, HandModel], number: int, turn_rad: 
 
 
 def _angles(name: str, hand: HandModel) -> FloatArray:
-    """Joint angles (16, 3) of a hand sign; the pinch's thumb is sought so that it meets the index."""
+    """Joint angles (16, 3) of an open hand, or of a pinch, whose thumb is sought so that it meets the index."""
     angles = np.zeros((16, 3))
-    bends = {"open": (10, 12, 8), "fist": (82, 98, 62), "pinch": (25, 28, 18)}[name]
-    for finger, first in FINGERS.items():
-        if finger != "thumb":
-            angles[first : first + 3, 0] = np.deg2rad(bends)
-    thumb = FINGERS["thumb"]
+    fingers = {finger: first for finger, first in FINGERS.items() if finger != "thumb"}
+    for first in fingers.values():
+        angles[first : first + 3, 0] = np.deg2rad((10, 12, 8) if name == "open" else (25, 28, 18))
     if name == "open":
-        spread = {"index": 8, "middle": 0, "ring": -6, "little": -14}
-        for finger, degrees in spread.items():
-            angles[FINGERS[finger], 1] = np.deg2rad(degrees)
+        for finger, degrees in {"index": 8, "middle": 0, "ring": -6, "little": -14}.items():
+            angles[fingers[finger], 1] = np.deg2rad(degrees)
         return angles
-    if name == "fist":
-        angles[thumb : thumb + 3] = np.deg2rad([[25, 10, 20], [35, 0, 0], [45, 0, 0]])
-        return angles
-    angles[FINGERS["index"] : FINGERS["index"] + 3, 0] = np.deg2rad([48, 52, 28])
-    arrays = hand.arrays
+    angles[fingers["index"] : fingers["index"] + 3, 0] = np.deg2rad([48, 52, 28])
+    arrays, thumb = hand.arrays, FINGERS["thumb"]
     limits = arrays.dof_limits_rad[thumb : thumb + 3]
 
     def posed(free: FloatArray) -> FloatArray:

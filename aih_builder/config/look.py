@@ -72,8 +72,8 @@ class CameraEffects(Model):
     """
 
     preset: Literal["interhand"] | None = None
-    exposure_ev: Annotated[Range, _within(-3, 3)] = (-0.7, 0.7)  # stops
-    white_balance_mired: Annotated[Range, _within(-100, 100)] = (-25.0, 25.0)  # above 0: warmer
+    exposure_ev: Annotated[Range, _within(-3, 3)] = (-0.7, 0.5)  # stops
+    white_balance_mired: Annotated[Range, _within(-100, 100)] = (-18.0, 18.0)  # above 0: warmer
     vignette: Annotated[Range, _within(0, 0.9)] = (0.0, 0.25)  # share of the light that the farthest corner lacks
     defocus_px: Annotated[Range, _within(0, 4)] = (0.0, 1.5)  # radius of the disc that a point becomes
     motion_px: Annotated[Range, _within(0, 16)] = (

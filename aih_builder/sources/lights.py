@@ -24,7 +24,7 @@ _RIM_SHARE = 0.35
 _ROLL_SPREAD_DEG = 60.0  # of the key's side around "above"
 _SURE_OF_SIDE = 0.25  # how far the background's middle of brightness lies off centre where it tells the key's side
 _AMBIENT_TINTS = (0.4, 2.0)  # per channel, against the luma: cameras take out a part of strong colours
-_BRIGHTEST, _LEAN = 6, 0.3  # texels of the background's 64, and how far tints lean to their colour
+_BRIGHTEST, _LEAN = 6, 0.2  # texels of the background's 64, and how far tints lean to their colour
 
 # Linear sRGB of black bodies of luma 1, by reciprocal temperature: 10000 K to 2500 K. From Planck's law and the
 # CIE 1931 observer (fit of Wyman, Sloan and Shirley 2013).
@@ -40,7 +40,7 @@ _BLACK_BODY_RGB = np.array(
         [2.043, 0.777, 0.138],
     ]
 )
-_TINT_RANGE = (0.6, 1.6)  # per channel, against the camera's white
+_TINT_RANGE = (0.72, 1.38)  # per channel, against the camera's white
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -120,7 +120,7 @@ def _tints(rng: np.random.Generator, count: int, seen: FloatArray) -> FloatArray
     They lean a little towards the colour of what is bright in the background.
     """
     mired = rng.uniform(125, 330) + np.concatenate([[0.0], rng.normal(0, 40, count - 1)])
-    white = np.clip(mired[0] + rng.normal(0, 25), 100, 400)
+    white = np.clip(mired[0] + rng.normal(0, 12), 100, 400)
     tints = _black_body(np.clip(mired, 100, 400)) / _black_body(np.array([white]))
     flat = seen.reshape(-1, 3)
     bright = flat[np.argsort((flat * _LUMA).sum(axis=1), kind="stable")[-_BRIGHTEST:]].mean(axis=0)
