@@ -38,6 +38,7 @@ def test_values_of_the_purposes_are_fixed_for_all_time() -> None:
     assert {purpose.name: purpose.value for purpose in Purpose} == {
         "DESIGN": 1, "POSE": 3, "CAMERA": 5, "LIGHT": 6, "TEXTURE": 7, "BACKGROUND": 8, "LIBRARY": 9, "POOL": 10,
         "ENTRY": 11, "AFFINE": 12, "COLOUR": 13, "LOADER": 14, "ORDER": 15, "SENSOR": 16,
+        "FOREARM": 17, "CLOTH": 18,
     }  # fmt: skip
 
 

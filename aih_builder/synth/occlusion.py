@@ -1,8 +1,8 @@
 """Ambient occlusion: how much of its surroundings a point of skin sees past its own hand and the other one.
 
 A hand is taken as some 200 small discs, each a patch of its mesh. A disc hides the share of a point's hemisphere that
-its form factor says, A cos cos / (pi d^2 + A), faded to exactly 0 at REACH_M; discs that face away hide nothing, so a
-patch of a closed skin does not hide what lies on it.
+its form factor says, A cos cos / (pi d^2 + A), faded to exactly 0 with distance; discs that face away hide nothing, so
+a patch of a closed skin does not hide what lies on it. No skin is darkened by a hand that is REACH_M away or more.
 """
 
 from typing import NamedTuple
@@ -14,7 +14,9 @@ from aih_builder.compiled import compiled
 from aih_builder.geometry import FloatArray
 from aih_builder.hands.arrays import HandArrays
 
-REACH_M = 0.06  # beyond, a disc hides nothing
+REACH_M = 0.06  # skin so far from another hand gets nothing of its shade
+# Where a disc's share ends: points lie under their skin, discs' middles too, and between vertices shade is a mean.
+_DISC_REACH_M = REACH_M - 0.015
 _DISCS = 192
 _STRENGTH = np.float32(2.0)  # openness is exp(-_STRENGTH * hidden share): many discs stand behind one another
 _DEPTH_M = 0.005  # points look out from this far under the skin: what touches them is still before them
@@ -122,7 +124,7 @@ def _hide(points, discs, hidden):
     x, y, z = points[0], points[1], points[2]
     nx, ny, nz = points[3], points[4], points[5]
     nothing, one, pi = np.float32(0.0), np.float32(1.0), np.float32(np.pi)
-    least, per_reach = np.float32(1e-7), np.float32(1.0 / (REACH_M * REACH_M))
+    least, per_reach = np.float32(1e-7), np.float32(1.0 / (_DISC_REACH_M * _DISC_REACH_M))
     for d in range(discs.shape[1]):
         cx, cy, cz, mx, my, mz, area = (
             discs[0, d], discs[1, d], discs[2, d], discs[3, d], discs[4, d], discs[5, d], discs[6, d],

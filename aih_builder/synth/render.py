@@ -244,10 +244,11 @@ class RenderEngine(Engine):
         self, scene: Scene, texture: TextureSet, background_rgb: ImageU8, rng: np.random.Generator
     ) -> RenderRequest:
         draws: list[HandDraw | None] = [None, None]
-        lights = draw_lights(rng, self._manifest.lights, background_rgb)
+        light_rng, shade_rng = rng.spawn(2)
+        lights = draw_lights(light_rng, self._manifest.lights, background_rgb)
         surfaces = self._assets.surfaces
         posed = [None if h is None else s.pose(h.vertices_m) for h, s in zip(scene.hands, surfaces, strict=True)]
-        shades = self._shades(rng, scene, lights, posed)
+        shades = self._shades(shade_rng, scene, lights, posed)
         for i, (pose, surface) in enumerate(zip(posed, surfaces, strict=True)):
             if pose is not None:
                 draws[i] = HandDraw(

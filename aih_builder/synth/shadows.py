@@ -15,6 +15,7 @@ from aih_builder.synth.renderers.rasterize import rasterize
 MAP_PX = 128
 _TAPS = 4  # along each side of the square that is looked at
 _LIFT_M = 0.0025  # points are lifted off their skin by this, so that no hand shades itself where it only curves
+_RAMP_M = 0.004  # how much higher than a point a texel hides it wholly
 _FLOOR_M = 1.0  # heights are counted from this far below: the map holds 0 where nothing is
 # How a hand's own shadow fades in with n.l: where skin turns from the light, its shading already says so.
 _FADE_FROM, _FADE_TO = 0.05, 0.35
@@ -94,9 +95,8 @@ def _lit(points, normals, axes, scale, shift, heights, edge_m, own, lit):
             for column in range(_TAPS):
                 h = min(max(int(v + step * row + 0.5), 0), last)
                 w = min(max(int(u + step * column + 0.5), 0), last)
-                # Half a texel of room on each side of the height: a slope's own texels do not hide it.
-                over = heights[h, w] - height
-                total += min(max(1.0 - over * 250.0, 0.0), 1.0)
+                # What is barely higher hides a part: a slope's own texels hardly count.
+                total += min(max(1.0 - (heights[h, w] - height) / _RAMP_M, 0.0), 1.0)
         share = total / (_TAPS * _TAPS)
         if own:
             t = min(max((nl - _FADE_FROM) / (_FADE_TO - _FADE_FROM), 0.0), 1.0)

@@ -88,11 +88,11 @@ def test_a_shard_that_does_not_fit_leaves_no_half_of_itself(small_dataset: Path,
 
 @pytest.fixture
 def little_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 4 MB, where that can be mounted."""
+    """A file system of 8 MB, where that can be mounted."""
     place = tmp_path / "disk"
     place.mkdir()
     mounted = shutil.which("mount") and subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", place], check=False, capture_output=True
+        ["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", place], check=False, capture_output=True
     )
     if not mounted or mounted.returncode:
         pytest.skip("needs the right to mount a file system")

@@ -40,7 +40,11 @@ def test_a_dataset_states_its_seed_and_the_licence_of_every_source(both_dataset:
         "hand": {"model": "open", "digest": open_hand().digest(), "licences": CC0},
         "poses": {"source": "library", "digest": poses, "entries": 2000, "licences": CC0},
         "textures": {"source": "shipped", "sets": 20, "licences": CC0},
-        "backgrounds": {"procedural": ["studio", "indoor", "noise"], "folders": [], "licences": CC0},
+        "backgrounds": {
+            "procedural": ["studio", "indoor", "outdoor", "plain", "noise"],
+            "folders": [],
+            "licences": CC0,
+        },
         "bank": {"source": "rendered", "digest": bank, "pictures": 16, "licences": CC0},
     }
     assert listed["licences"] == CC0

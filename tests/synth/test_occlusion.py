@@ -4,10 +4,12 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.spatial import KDTree
 
 from aih_builder.hands.arrays import HandArrays, open_hand
 from aih_builder.hands.model import NativeHandModel
-from aih_builder.synth.occlusion import REACH_M, Patches, Solid, apart_m, openness, patches, solid
+from aih_builder.hands.surface import build_surface
+from aih_builder.synth.occlusion import _DISC_REACH_M, REACH_M, Patches, Solid, apart_m, openness, patches, solid
 from aih_builder.synth.shadows import ShadowMaps, light_view
 
 RIGHT, LEFT = open_hand(), open_hand().mirrored()
@@ -38,7 +40,7 @@ def one_disc(radius_m: float, height_m: float) -> Solid:
 def test_a_disc_overhead_hides_what_its_form_factor_says_times_the_fade(radius_m: float, height_m: float) -> None:
     """The cosine-weighted share of the hemisphere behind a disc overhead is r^2 / (r^2 + h^2)."""
     found = one_disc(radius_m, height_m)
-    share = radius_m**2 / (radius_m**2 + height_m**2) * (1 - (height_m / REACH_M) ** 2)
+    share = radius_m**2 / (radius_m**2 + height_m**2) * max(0.0, 1 - (height_m / _DISC_REACH_M) ** 2)
     assert openness(found, None)[0] == pytest.approx(np.exp(-2.0 * share), rel=1e-4)
 
 
@@ -61,16 +63,22 @@ def test_beyond_its_reach_the_other_hand_hides_exactly_nothing(gap_m: float, axi
     assert np.array_equal(alone, beside)
 
 
-def test_vertices_beyond_the_reach_of_a_near_hand_keep_their_value_to_the_bit() -> None:
-    """Near fingertips are hidden; a wrist that no patch reaches is not, even by a rounding."""
-    right = posed(0)
-    left = posed(1) + np.array([right[:, 0].min() - posed(1)[:, 0].max() + 0.03, 0, 0])
-    mine, other = solid(right, PATCHES[0]), solid(left, PATCHES[1])
-    alone, beside = openness(mine, other)
-    away = np.sqrt(((mine.points[:3].T[:, None] - other.discs[:3].T[None]) ** 2).sum(axis=2)).min(axis=1)
-    assert (beside < alone).any()
-    assert np.array_equal(alone[away >= REACH_M], beside[away >= REACH_M])
-    assert (beside <= alone).all()
+@pytest.mark.parametrize("gap_m", [-0.02, 0.0, 0.02, 0.045])
+def test_drawn_skin_beyond_the_reach_keeps_its_light_to_the_bit(gap_m: float) -> None:
+    """Measured from the render vertices to the other hand's skin; what is near is darker, what is far is not at all."""
+    right = posed(0, bend=0.3)
+    left = posed(1) + np.array([right[:, 0].min() - posed(1)[:, 0].max() + gap_m, 0, 0])
+    surfaces = build_surface(RIGHT), build_surface(LEFT)
+    pair = np.stack(openness(solid(right, PATCHES[0]), solid(left, PATCHES[1])), axis=1)
+    shade = surfaces[0].spread(pair)
+    skins = [surface.pose(vertices).positions_m for surface, vertices in zip(surfaces, (right, left), strict=True)]
+    away = KDTree(skins[1]).query(skins[0])[0]
+    beyond = away >= REACH_M - 0.002  # between the other skin's vertices a point may be a little nearer
+    assert beyond.any()
+    assert np.array_equal(shade[beyond, 0], shade[beyond, 1])
+    assert (shade[:, 1] <= shade[:, 0] + 1e-9).all()
+    if gap_m < 0.03:
+        assert (shade[:, 0] - shade[:, 1]).max() > 0.01
 
 
 def test_a_fist_is_darker_inside_than_an_open_hand_and_its_back_is_not() -> None:

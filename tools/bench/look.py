@@ -59,16 +59,19 @@ def main() -> None:
 
 
 def looks() -> dict[str, dict[str, Any]]:
-    """Sections of a manifest by what they switch on: nothing, the demo's effects one by one, all of them."""
+    """Sections of a manifest by what they switch on: nothing, the demo's effects one by one, in all samples, and all
+    of them as often as the demo has them.
+    """
     demo = yaml.safe_load((manifests() / "demo.yaml").read_text(encoding="utf-8"))["look"]
-    nothing = {"occlusion": False, "shadows": 0.0, "wrinkles": False}
     found: dict[str, dict[str, Any]] = {PLAIN: {}}
-    for name, value in {**nothing, **demo["shading"]}.items():
-        if name in nothing:
-            found[f"shading: {name}"] = {"shading": {**demo["shading"], **nothing, name: value}}
-    for name in demo:
-        if name != "shading":
-            found[name] = {name: demo[name]}
+    no_shading = {"occlusion": False, "shadows": 0.0, "wrinkles": False}
+    for name, full in {"occlusion": True, "shadows": 1.0, "wrinkles": True}.items():
+        found[f"shading: {name}"] = {"shading": {**demo["shading"], **no_shading, name: full}}
+    for name, sleeve in {"bare": 0.0, "sleeved": 1.0}.items():
+        found[f"forearms: {name}"] = {"forearms": {**demo["forearms"], "share": 1.0, "sleeve": sleeve}}
+    ranges = {name: value for name, value in demo["camera"].items() if name != "motion_share"}
+    for name in ranges:
+        found[f"camera: {name}"] = {"camera": {**dict.fromkeys(ranges), name: ranges[name], "motion_share": 1.0}}
     return {**found, ALL: demo}
 
 
