@@ -51,8 +51,9 @@ class NumbaRenderer(Renderer):
         normal = np.empty((size if request.with_normals else 0, size, 3), np.int8)
         texels, sides = self._pyramid(hand)
         lights, openness, fold_gain = request.lights, hand.openness_of_all(), hand.fold_gain_of_all()
-        pictures = (0, 0) if hand.is_shaded() else (0,)
-        beside_rgba = np.empty_like(rgba) if hand.is_shaded() else np.empty((0, size, 4), np.uint8)
+        is_shaded = hand.is_shaded()
+        pictures = (0, 0) if is_shaded else (0,)
+        beside_rgba = np.empty((size if is_shaded else 0, size, 4), np.uint8)
         shade(
             self._near, self._triangle, box, ORDER[request.supersamples], (0,) * request.supersamples,
             corner_records(grid_xy, inverse_z, hand.normals, hand.tangents, hand.uv, fold_gain, openness),
@@ -61,7 +62,7 @@ class NumbaRenderer(Renderer):
             lights.directions, lights.radiance_rgb, lights.ambient_rgb,
             TO_SRGB, pictures, rgba, beside_rgba, depth_m, normal,
         )  # fmt: skip
-        return Layer(rgba, depth_m, normal if request.with_normals else None, beside_rgba if hand.is_shaded() else None)
+        return Layer(rgba, depth_m, normal if request.with_normals else None, beside_rgba if is_shaded else None)
 
     def _pyramid(self, hand: HandDraw) -> tuple[np.ndarray, np.ndarray]:
         def make() -> tuple[np.ndarray, np.ndarray]:

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from aih_builder.synth.renderers.hand_pass import Drawing
 
 _PYRAMID_BYTES = 256 * 2**20  # about 4 MB each at 512 px
-_MESH_BYTES = 16 * 2**20  # about 0.2 MB each
+_MESH_BYTES = 16 * 2**20  # 0.3 MB each, 1 MB with two subdivisions
 
 
 class _Mesh(NamedTuple):
