@@ -28,6 +28,8 @@ def listing(plan: Plan) -> dict[str, Any]:
     if bad := [f"{shard.file}: {state.state}" for shard, state in states.items() if state.state != "done"]:
         raise NotWhole(f"{plan.folder}: {len(bad)} shards are not done ({bad[0]} ...). Run `aih generate` again.")
     rejections: Counter[str] = Counter()
+    counts = plan.manifest.streams.counts()
+    given = {field for engine in counts for field in plan.manifest.fields_of(engine)}
     shards, versions = [], []
     for shard in states:
         try:
@@ -47,13 +49,12 @@ def listing(plan: Plan) -> dict[str, Any]:
         "seed": plan.manifest.seed,
         "renderer": plan.renderer,
         "image_size_px": plan.manifest.image_size_px,
-        "fields": list(plan.manifest.fields_of("render")),
+        "fields": [field for field in plan.manifest.fields if field in given],
         "lossless": plan.manifest.lossless,
         "samples": sum(s["samples"] for s in shards),
         "bytes": sum(s["bytes"] for s in shards),
         "counts": {
-            engine: {split: counts.of(split) for split in SPLITS}
-            for engine, counts in plan.manifest.streams.counts().items()
+            engine: {split: of_engine.of(split) for split in SPLITS} for engine, of_engine in counts.items()
         },
         "rejections": dict(sorted(rejections.items())),
         "sources": plan.sources,
