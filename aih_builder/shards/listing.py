@@ -10,7 +10,7 @@ from typing import Any
 
 from aih_builder.errors import ConfigError, ShardError
 from aih_builder.files import read_json, remove, write_json
-from aih_builder.identity import SPLITS
+from aih_builder.identity import SPLITS, EngineName
 from aih_builder.sample import SCHEMA_VERSION
 from aih_builder.shards.format import LISTING_FILE, LISTING_FORMAT
 from aih_builder.shards.overrides import as_json
@@ -29,7 +29,7 @@ def listing(plan: Plan) -> dict[str, Any]:
         raise NotWhole(f"{plan.folder}: {len(bad)} shards are not done ({bad[0]} ...). Run `aih generate` again.")
     rejections: Counter[str] = Counter()
     counts = plan.manifest.streams.counts()
-    given = {field for engine in counts for field in plan.manifest.fields_of(engine)}
+    drawing: list[EngineName] = [engine for engine in counts if any(shard.engine == engine for shard in states)]
     shards, versions = [], []
     for shard in states:
         try:
@@ -49,13 +49,11 @@ def listing(plan: Plan) -> dict[str, Any]:
         "seed": plan.manifest.seed,
         "renderer": plan.renderer,
         "image_size_px": plan.manifest.image_size_px,
-        "fields": [field for field in plan.manifest.fields if field in given],
+        "fields": list(dict.fromkeys(field for engine in drawing for field in plan.manifest.fields_of(engine))),
         "lossless": plan.manifest.lossless,
         "samples": sum(s["samples"] for s in shards),
         "bytes": sum(s["bytes"] for s in shards),
-        "counts": {
-            engine: {split: of_engine.of(split) for split in SPLITS} for engine, of_engine in counts.items()
-        },
+        "counts": {engine: {split: of_engine.of(split) for split in SPLITS} for engine, of_engine in counts.items()},
         "rejections": dict(sorted(rejections.items())),
         "sources": plan.sources,
         "licences": plan.licences,

@@ -284,3 +284,9 @@ def test_pictures_are_told_by_quantiles_of_each_split(folder: Path) -> None:
         assert rows["skin tone", "left"][split]["median"] == np.median(tones)
     assert ("defocus", "all") not in rows
     assert dataset_histograms(columns, indices(columns))["pictures"] == []
+
+
+def test_a_split_that_any_quantity_has_is_told_even_where_the_first_has_none() -> None:
+    rows = [{"splits": {"test": {}}}, {"splits": {"train": {}, "test": {}}}]
+    assert splits_of(rows) == ["train", "test"]
+    assert splits_of([]) == []
