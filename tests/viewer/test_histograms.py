@@ -18,7 +18,7 @@ from aih_builder.viewer.columns import Columns, open_columns
 from aih_builder.viewer.derived import view_cells
 from aih_builder.viewer.filters import Filters, View
 from aih_builder.viewer.heatmap import CELLS, OUTSIDE, count_keypoints
-from aih_builder.viewer.histograms import Figures, dataset_histograms, suitable_edges
+from aih_builder.viewer.histograms import Figures, dataset_histograms, splits_of, suitable_edges
 from tests.builders import copied, small_manifest, with_counts
 
 
