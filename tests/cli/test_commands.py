@@ -223,7 +223,7 @@ def test_info_adds_up(small_dataset: Path) -> None:
     assert told["render_ms_per_sample"].keys() >= {"render", "compose"}
     shown = aih("info", small_dataset).stdout
     assert "kib per sample" in shown
-    assert re.search(r"^  textures +source shipped, sets 12, licences \['CC0-1.0'\]$", shown, flags=re.MULTILINE)
+    assert re.search(r"^  textures +source shipped, sets 20, licences \['CC0-1.0'\]$", shown, flags=re.MULTILINE)
 
 
 # Bad input.
