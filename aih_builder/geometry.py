@@ -14,6 +14,13 @@ _SMALL_ANGLE = 1e-8
 
 
 @compiled
+def smooth01(x: float) -> float:
+    """0 up to x = 0, 1 from x = 1, and between them a cubic that is level at both ends."""
+    t = min(max(x, 0.0), 1.0)
+    return t * t * (3.0 - 2.0 * t)
+
+
+@compiled
 def rotation_matrix(rotvec: FloatArray) -> FloatArray:
     """Rotation matrix (3, 3) of an axis-angle vector (3,), by Rodrigues' formula."""
     angle = np.sqrt(rotvec[0] ** 2 + rotvec[1] ** 2 + rotvec[2] ** 2)

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from aih_builder.cli.terminal import answer
+from aih_builder.cli.terminal import answer, bar
 from aih_builder.errors import ConfigError
 from aih_builder.hands.arrays import load_hand_arrays, open_hand, save_hand_arrays
 from aih_builder.hands.bringing import HAND_NAME, MANO_LICENCE, SUFFIX, Brought, bring_hand
@@ -106,7 +106,8 @@ def prepare(
     brought = _brought(path, fix_left, licence)
     source = shipped_textures(brought.arrays)
     save_hand_arrays(brought.arrays, out / HAND_NAME)
-    source.write_to(out / TEXTURES_NAME, brought.arrays)
+    with bar("sets of skin") as on_progress:
+        source.write_to(out / TEXTURES_NAME, brought.arrays, on_progress)
     made = {"file": str(out / HAND_NAME), "textures": str(out / TEXTURES_NAME), "texture_sets": len(source.entries)}
     answer(made | _told(brought), as_json)
 

@@ -1,6 +1,7 @@
 """The command `aih stats`: figures of a dataset or a pose library, printed, plotted, or as JSON."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -10,8 +11,8 @@ from aih_builder.cli.poses import Hand, OtherHand, hands_for, load_or_refuse
 from aih_builder.cli.terminal import bar
 from aih_builder.errors import ConfigError
 from aih_builder.files import write_whole
-from aih_builder.identity import SPLITS
 from aih_builder.viewer.dataset_stats import dataset_statistics
+from aih_builder.viewer.histograms import splits_of
 from aih_builder.viewer.stats import library_figures
 from aih_builder.viewer.stats_page import stats_page
 from aih_builder.webpage import require_matplotlib
@@ -107,7 +108,7 @@ def _lines(figures: dict[str, Any]) -> list[str]:
     if figures.get("views", {}).get("directions"):
         lines += ["", f"view directions         {100 * figures['views']['covered']:.0f} % of 128 equal cells hit"]
     if pictures := figures.get("pictures"):
-        splits = [split for split in SPLITS if split in figures["pictures"][0]["splits"]]
+        splits = splits_of(pictures)
         lines += ["", f"{'picture: 5 %, median, 95 %':<34}" + "".join(f"{split:>24}" for split in splits)]
         lines += [_of_pictures(row, splits) for row in pictures]
     if apart := figures.get("train_against_test"):
@@ -129,7 +130,7 @@ def _lines(figures: dict[str, Any]) -> list[str]:
     return lines
 
 
-def _of_pictures(row: dict[str, Any], splits: list[str]) -> str:
+def _of_pictures(row: dict[str, Any], splits: Sequence[str]) -> str:
     line = f"{row['quantity'] + ('' if row['part'] == 'all' else ', ' + row['part']):<34}"
     for split in splits:
         spread = row["splits"].get(split)

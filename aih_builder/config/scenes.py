@@ -38,8 +38,8 @@ class Hands(Model):
     """Which hand model, and who computes its skinning.
 
     model: open, the one that comes with the package; or a path: a folder with MANO_RIGHT.pkl and MANO_LEFT.pkl, one of
-    these, or a .npz that `aih hand convert` made. fix_left: whether x of the left file's shape directions is turned,
-    which MANO published with the right hand's; auto looks whether it is.
+    these, a .npz that `aih hand convert` made, or a folder that `aih hand prepare` wrote. fix_left: whether x of the
+    left file's shape directions is turned, which MANO published with the right hand's; auto looks whether it is.
     """
 
     model: Literal["open"] | Path = "open"
@@ -260,7 +260,7 @@ class LightRanges(Model):
     ambient: tuple[Positive, Positive] = (0.15, 0.5)
 
     @model_validator(mode="after")
-    def _eachordered(self) -> "LightRanges":
+    def _each_ordered(self) -> "LightRanges":
         for pair in (self.key, self.fill, self.ambient):
             ordered(pair)
         return self

@@ -14,7 +14,7 @@ from scipy import sparse
 from scipy.sparse.csgraph import connected_components
 
 from aih_builder.compiled import compiled
-from aih_builder.geometry import FloatArray, rotation_matrix
+from aih_builder.geometry import FloatArray, rotation_matrix, smooth01
 from aih_builder.hands.arrays import HandArrays
 from aih_builder.hands.lending import nearest
 from aih_builder.hands.surface import HandSurface, SurfacePose, boundary_loop, frames
@@ -220,12 +220,6 @@ def _charts_of(uv_faces: NDArray, count: int) -> NDArray[np.int32]:
 
 
 @compiled
-def _smooth(x):
-    x = min(max(x, 0.0), 1.0)
-    return x * x * (3.0 - 2.0 * x)
-
-
-@compiled
 def _frame(vertices, rim, palmar, dorsal):
     """Origin and axes: the normal of the rim, by its area, and the direction from palm to back across it."""
     origin, along = np.zeros(3), np.zeros(3)
@@ -270,7 +264,7 @@ def _section(positions, normals, rows, origin, axes):
 @compiled
 def _turn(s, bend):
     """Rotation (3, 3), in the arm's frame, of the section at s."""
-    share = _smooth(s / _TURN_M)
+    share = smooth01(s / _TURN_M)
     return rotation_matrix(np.array([bend[0] * share, bend[1] * share, 0.0]))
 
 
@@ -311,7 +305,7 @@ def _ring_points(stations, off, rim, slope, middle, half, length, bend, origin, 
                 centre[c] += axes[a, c] * local[a]
                 for b in range(3):
                     to_camera[c, b] += axes[a, c] * turn[a, b]
-        turned, grown = _smooth(s / _TURN_M), _smooth(s / _FULL_M)
+        turned, grown = smooth01(s / _TURN_M), smooth01(s / _FULL_M)
         wide, thick = half[0] * (1.0 + _WIDER * grown), half[1] * (1.0 + _THICKER * grown)
         belly = _BELLY * half[1] * grown
         for i in range(columns):
@@ -334,7 +328,7 @@ def _melt(normals, of_render, stations, hand_normals, rows):
         s = stations[of_render[r] // columns]
         if s >= _MELT_M:
             continue
-        share, hand = _smooth(s / _MELT_M), rows[of_render[r] % columns]
+        share, hand = smooth01(s / _MELT_M), rows[of_render[r] % columns]
         length = 0.0
         for c in range(3):
             normals[r, c] = (1.0 - share) * hand_normals[hand, c] + share * normals[r, c]

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from aih_builder.compiled import compiled
-from aih_builder.geometry import FloatArray
+from aih_builder.geometry import FloatArray, smooth01
 from aih_builder.hands.forearm import LONGEST_M, ArmFrame, Limb, RingMesh, Section, grid_faces, ring_mesh, ring_points
 from aih_builder.hands.surface import SurfacePose
 
@@ -110,8 +110,7 @@ def _offsets(stations, columns, start, cuff, stand, loose, thick, folds):
     """How far each point lies off the skin (K, C)."""
     off = np.empty((stations.shape[0], columns))
     for k in range(stations.shape[0]):
-        beyond = min(max((stations[k] - start - cuff) / _RISE_M, 0.0), 1.0)
-        beyond = beyond * beyond * (3.0 - 2.0 * beyond)
+        beyond = smooth01((stations[k] - start - cuff) / _RISE_M)
         for i in range(columns):
             height = 0.0
             for f in range(folds.shape[0]):

@@ -14,13 +14,18 @@ _SHORTEST_BORDER = 4.0  # weight of a chart's roundness: the default's four-fold
 
 
 def unwrapped(hand: HandArrays) -> HandArrays:
-    """The hand with texture coordinates of its own."""
+    """The hand with texture coordinates of its own. Raises AssetError where its faces do not come back as they are."""
     atlas, charts, packing = xatlas.Atlas(), xatlas.ChartOptions(), xatlas.PackOptions()
     charts.max_cost = _SHORTEST_BORDER
     packing.resolution, packing.padding, packing.create_image = _RESOLUTION_PX, _GUTTER_PX, False
     atlas.add_mesh(hand.v_template.astype(np.float32), hand.faces.astype(np.uint32))
     atlas.generate(charts, packing)
-    _, corners, uv = atlas[0]
+    vertices, corners, uv = atlas[0]
+    if not np.array_equal(vertices[corners], hand.faces):
+        raise AssetError(
+            f"the {hand.side} hand: xatlas changed the number, the order or the corners of its {len(hand.faces)} faces "
+            "when it cut texture coordinates. Remove faces without area or that join the same vertices."
+        )
     return replace(hand, uv=np.clip(uv.astype(np.float64), 0.0, 1.0), uv_faces=corners.astype(np.int64))
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from aih_builder.errors import ConfigError, ShardError
 from aih_builder.files import read_json, remove, write_json
-from aih_builder.identity import SPLITS
+from aih_builder.identity import SPLITS, EngineName
 from aih_builder.sample import SCHEMA_VERSION
 from aih_builder.shards.format import LISTING_FILE, LISTING_FORMAT
 from aih_builder.shards.overrides import as_json
@@ -28,6 +28,8 @@ def listing(plan: Plan) -> dict[str, Any]:
     if bad := [f"{shard.file}: {state.state}" for shard, state in states.items() if state.state != "done"]:
         raise NotWhole(f"{plan.folder}: {len(bad)} shards are not done ({bad[0]} ...). Run `aih generate` again.")
     rejections: Counter[str] = Counter()
+    counts = plan.manifest.streams.counts()
+    drawing: list[EngineName] = [engine for engine in counts if any(shard.engine == engine for shard in states)]
     shards, versions = [], []
     for shard in states:
         try:
@@ -47,14 +49,11 @@ def listing(plan: Plan) -> dict[str, Any]:
         "seed": plan.manifest.seed,
         "renderer": plan.renderer,
         "image_size_px": plan.manifest.image_size_px,
-        "fields": list(plan.manifest.fields_of("render")),
+        "fields": list(dict.fromkeys(field for engine in drawing for field in plan.manifest.fields_of(engine))),
         "lossless": plan.manifest.lossless,
         "samples": sum(s["samples"] for s in shards),
         "bytes": sum(s["bytes"] for s in shards),
-        "counts": {
-            engine: {split: counts.of(split) for split in SPLITS}
-            for engine, counts in plan.manifest.streams.counts().items()
-        },
+        "counts": {engine: {split: of_engine.of(split) for split in SPLITS} for engine, of_engine in counts.items()},
         "rejections": dict(sorted(rejections.items())),
         "sources": plan.sources,
         "licences": plan.licences,

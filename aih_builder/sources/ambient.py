@@ -14,7 +14,7 @@ from aih_builder.imaging import DISPLAY_GAMMA, ImageU8, resize
 
 TERMS = 9
 
-_GRID = 8  # texels a side of the picture that stands for the surroundings
+GRID = 8  # texels a side of the picture that stands for the surroundings
 _LEAST = 0.1  # of the mean: no side of a hand gets less, though a sum of so few waves would dip below
 
 # Squares of the harmonics' norms, times what a matte surface keeps of each order: 1, 2/3, 1/4.
@@ -37,7 +37,7 @@ def irradiance(ambient: FloatArray, normals: FloatArray) -> FloatArray:
 
 def picture_light(background_rgb: ImageU8) -> FloatArray:
     """Linear colours (8, 8, 3) of the surroundings that a background (H, W, 3) u8 stands for."""
-    small = resize(background_rgb, (_GRID, _GRID)).astype(np.float64) / 255.0
+    small = resize(background_rgb, (GRID, GRID)).astype(np.float64) / 255.0
     # A dark background says little about its lamps: the constant draws its tint towards white.
     return small**DISPLAY_GAMMA + 0.03
 
@@ -70,7 +70,7 @@ def _basis(n: FloatArray) -> FloatArray:
 
 def _surroundings() -> FloatArray:
     """Directions (128, 3) of the picture's texels behind the hands, then of the camera's side; of equal area."""
-    steps = (2 * np.arange(_GRID) + 1.0) / _GRID - 1
+    steps = (2 * np.arange(GRID) + 1.0) / GRID - 1
     y, x = (axis.ravel() for axis in np.meshgrid(steps, steps, indexing="ij"))
     # The square becomes a disc, ring by ring, the disc a half sphere, both without change of area's shares.
     wide = np.abs(x) >= np.abs(y)

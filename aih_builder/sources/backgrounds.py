@@ -58,21 +58,24 @@ class _Folder(NamedTuple):
 
     licence: str
     images: tuple[_Image, ...]
+    left_out: int = 0  # images that show what another one does, and were told another split
 
 
 class BackgroundPool:
     """Procedural kinds and folders of images. A draw picks one of these sources, all equally likely, then an item.
 
     An image below a folder train, val or test belongs to that split, another to the one that its content falls into.
-    Images that show the same (near_pictures.py), in whatever folders, share one split. Procedural backgrounds are new
-    for each sample and serve every split: a stream of random numbers belongs to one index, and an index to one split.
+    Images that show the same (near_pictures.py), in whatever folders, share one split. Where their folders tell two,
+    the first one's counts, in order of folders and then of content, and those told another are left out. Procedural
+    backgrounds are new for each sample and serve every split: a stream of random numbers belongs to one index, and an
+    index to one split.
     """
 
     def __init__(self, kinds: Sequence[str], folders: Sequence[tuple[Path, str]]) -> None:
         """List, hash and test-decode the images of folders, each with its licence.
 
-        Raises ConfigError for an unknown kind, a missing or empty folder, images that cannot be decoded, and one
-        picture in two splits.
+        Raises ConfigError for an unknown kind, a missing or empty folder, images that cannot be decoded, and the
+        same pixels in folders of two splits.
         """
         for kind in kinds:
             if kind not in BACKGROUND_KINDS:
@@ -84,9 +87,8 @@ class BackgroundPool:
         if not kinds and not folders:
             raise ConfigError("backgrounds: no kind and no folder. Name at least one.")
         found = _settled([_scan(path) for path, _ in folders])
-        self._fill(
-            tuple(kinds), tuple(_Folder(licence, images) for (_, licence), images in zip(folders, found, strict=True))
-        )
+        filled = zip(folders, found, strict=True)
+        self._fill(tuple(kinds), tuple(_Folder(licence, *images) for (_, licence), images in filled))
 
     def _fill(self, kinds: tuple[str, ...], folders: tuple[_Folder, ...]) -> None:
         self._kinds, self._folders = kinds, folders
@@ -134,7 +136,7 @@ class BackgroundPool:
     def sources(self, folders: Sequence[Path]) -> dict[str, Any]:
         """What the pool draws from, for a dataset's provenance; `folders` names its folders, as they were given."""
         listed = [
-            {"path": str(path), "images": len(folder.images), "licence": folder.licence}
+            {"path": str(path), "images": len(folder.images), "left_out": folder.left_out, "licence": folder.licence}
             for path, folder in zip(folders, self._folders, strict=True)
         ]
         return {"procedural": list(self._kinds), "folders": listed, "licences": sorted(self.licences())}
@@ -147,7 +149,10 @@ class BackgroundPool:
 
     def to_json(self) -> dict[str, Any]:
         """All that a worker needs, so that it lists and hashes nothing."""
-        folders = [{"licence": f.licence, "images": [list(image) for image in f.images]} for f in self._folders]
+        folders = [
+            {"licence": f.licence, "left_out": f.left_out, "images": [list(image) for image in f.images]}
+            for f in self._folders
+        ]
         return {"kinds": list(self._kinds), "folders": folders}
 
     @classmethod
@@ -158,7 +163,8 @@ class BackgroundPool:
             kinds, folders = tuple(content["kinds"]), []
             for folder in content["folders"]:
                 rows = [(str(path), str(sha), int(short), str(split)) for path, sha, short, split in folder["images"]]
-                folders.append(_Folder(str(folder["licence"]), tuple(_Image(*row) for row in rows)))
+                images = tuple(_Image(*row) for row in rows)
+                folders.append(_Folder(str(folder["licence"]), images, int(folder["left_out"])))
         except (KeyError, TypeError, ValueError) as error:
             raise ConfigError(
                 f"the plan's record of backgrounds is damaged ({error!r}). Plan again in a new folder."
@@ -213,9 +219,9 @@ def _require_one_split(one: _Image, other: _Image) -> None:
         )
 
 
-def _settled(folders: list[list[_Found]]) -> list[tuple[_Image, ...]]:
-    """The images of each folder, those that show the same in one split: the one that a folder tells for any of them,
-    else that of the one whose content hash comes first.
+def _settled(folders: list[list[_Found]]) -> list[tuple[tuple[_Image, ...], int]]:
+    """The images of each folder and how many are left out; those that show the same lie in one split: the one that a
+    folder tells for the first of them, else that of the one whose content hash comes first.
     """
     every = [found for folder in folders for found in folder]
     if not every:
@@ -224,15 +230,38 @@ def _settled(folders: list[list[_Found]]) -> list[tuple[_Image, ...]]:
     labels = same_pictures(np.stack([found.thumbnail for found in every])).tolist()
     for label, found in zip(labels, every, strict=True):
         groups.setdefault(label, []).append(found.image)
-    splits: dict[int, str] = {}
-    for label, group in groups.items():
-        told = [image for image in group if image.split]
-        for image in told[1:]:
-            _require_one_split(told[0], image)
-        first = min(group, key=lambda image: image.sha256)
-        splits[label] = told[0].split if told else first.lies_in if len({i.lies_in for i in group}) > 1 else ""
-    settled = iter([found.image._replace(split=splits[label]) for label, found in zip(labels, every, strict=True)])
-    return [tuple(next(settled) for _ in folder) for folder in folders]
+    splits = {label: _split_for(group) for label, group in groups.items()}
+    settled, place, total = [], iter(labels), 0
+    for folder in folders:
+        images = [(found.image, splits[next(place)]) for found in folder]
+        kept = tuple(image._replace(split=split) for image, split in images if image.split in ("", split))
+        settled.append((kept, len(images) - len(kept)))
+        total += len(images) - len(kept)
+    if total:
+        log.warning("backgrounds: left out %d images that nearly show what one told another split does", total)
+    return settled
+
+
+def _split_for(group: list[_Image]) -> str:
+    """The split of images that show the same. Raises ConfigError where two told ones have the same pixels."""
+    told = [image for image in group if image.split]
+    if len({image.split for image in told}) > 1:
+        same: dict[bytes, _Image] = {}
+        for image in told:
+            _require_one_split(same.setdefault(_pixels(image), image), image)
+    if told:
+        return told[0].split
+    return min(group, key=lambda image: image.sha256).lies_in if len({i.lies_in for i in group}) > 1 else ""
+
+
+def _pixels(image: _Image) -> bytes:
+    """A digest of what a file decodes to, whatever its format. Raises ConfigError where it has vanished."""
+    path = Path(image.path)
+    try:
+        rgb = decode_photo(_read(path), path)
+    except AssetError as error:
+        raise ConfigError(f"backgrounds: {error}") from error
+    return hashlib.sha256(repr(rgb.shape).encode() + rgb.tobytes()).digest()
 
 
 def _image_paths(folder: Path) -> list[Path]:

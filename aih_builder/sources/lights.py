@@ -7,7 +7,7 @@ import numpy as np
 from aih_builder.config import LightRanges
 from aih_builder.geometry import FloatArray
 from aih_builder.imaging import ImageU8
-from aih_builder.sources.ambient import fitted, hemisphere, irradiance, picture_light
+from aih_builder.sources.ambient import GRID, fitted, hemisphere, irradiance, picture_light
 
 # After exposure, a white matte ball in the hand's place shows a mean luma within EXPOSURE_RANGE. And no channel of it
 # exceeds PEAK_LIMIT anywhere, unless the lower end of that range needs more: skin of a middle tone (linear albedo about
@@ -24,7 +24,7 @@ _RIM_SHARE = 0.35
 _ROLL_SPREAD_DEG = 60.0  # of the key's side around "above"
 _SURE_OF_SIDE = 0.25  # how far the background's middle of brightness lies off centre where it tells the key's side
 _AMBIENT_TINTS = (0.4, 2.0)  # per channel, against the luma: cameras take out a part of strong colours
-_BRIGHTEST, _LEAN = 6, 0.2  # texels of the background's 64, and how far tints lean to their colour
+_BRIGHTEST, _LEAN = GRID**2 // 10, 0.2  # of the background's texels, and how far tints lean to their colour
 
 # Linear sRGB of black bodies of luma 1, by reciprocal temperature: 10000 K to 2500 K. From Planck's law and the
 # CIE 1931 observer (fit of Wyman, Sloan and Shirley 2013).
@@ -170,4 +170,4 @@ def _dots(a: FloatArray, b: FloatArray) -> FloatArray:
 
 
 _BALL_NORMALS = _ball_normals()
-_ACROSS = np.tile(np.linspace(-1.0, 1.0, 8), (8, 1))  # x of the background's texels
+_ACROSS = np.tile(np.linspace(-1.0, 1.0, GRID), (GRID, 1))  # x of the background's texels

@@ -18,6 +18,8 @@ from aih_builder.sources.skin_noise import cells, fbm, noise
 
 RELIEF_AGES = (24, 48, 72)  # years; a person takes the nearest
 VARIANTS = 2  # reliefs with lines of their own, of each age
+# Not sample_rng's streams: lines belong to no sample and to no seed of a manifest, and every shipped set was baked with
+# these, so that any other stream moves all textures.
 _SEED = 20
 
 

@@ -16,13 +16,13 @@ then checked.
 """
 
 import hashlib
-import re
+import logging
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
-from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, final
+from typing import TYPE_CHECKING, Any, final
 from weakref import WeakValueDictionary
 
 import numpy as np
@@ -33,8 +33,8 @@ from aih_builder.files import read_json, write_json, write_whole
 from aih_builder.hands.arrays import HandArrays
 from aih_builder.imaging import ImageU8, decode_image, decode_png, encode_jpeg, encode_png
 from aih_builder.paths import render_assets
-from aih_builder.sample import SPECS
-from aih_builder.sources.licences import MAX_BYTES, PUBLIC_DOMAIN
+from aih_builder.sources.licences import PUBLIC_DOMAIN
+from aih_builder.sources.texture_index import FORMAT, MAPS, TextureEntry, entry_of, file_in, maps_in, read_index, take
 from aih_builder.sources.texture_set import TextureSet
 
 if TYPE_CHECKING:
@@ -42,23 +42,13 @@ if TYPE_CHECKING:
 
 INDEX = "textures.json"
 
-_FORMAT = 1
-_MAPS = {"normal": 3, "roughness": 1, "creases": 1}  # and their channels
-_OLDEST = 120
+log = logging.getLogger(__name__)
+
 _LEAST_PX = 8
 _REMEDY = "Restore the file, or bake the sets again."
-_PLAIN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+_LOG_EVERY_S = 10.0
 
-_T = TypeVar("_T")
-
-
-class TextureEntry(NamedTuple):
-    """What a pool needs to know of a set before it is loaded."""
-
-    id: str
-    tone: int
-    licence: str  # an SPDX id
-    age: float = 0.0  # years that the skin shows, 0 unknown
+OnProgress = Callable[[int, int], None]  # gets sets done and in all
 
 
 class TextureSource(ABC):
@@ -78,8 +68,8 @@ class TextureSource(ABC):
         """Read whatever write_to will read. Raises AssetError for a damaged set."""
 
     @abstractmethod
-    def write_to(self, folder: Path, hand: HandArrays) -> None:
-        """Put all sets into a folder in the layout above."""
+    def write_to(self, folder: Path, hand: HandArrays, on_progress: OnProgress | None = None) -> None:
+        """Put all sets into a folder in the layout above. Raises AssetError where one is missing or damaged."""
 
 
 @final
@@ -89,26 +79,26 @@ class FolderTextures(TextureSource):
     def __init__(self, folder: Path, hand: HandArrays) -> None:
         self._folder = folder
         self._index = folder / INDEX
-        content = _read_index(self._index)
-        self._size_px = _take(content, "size_px", int, self._index)
+        content = read_index(self._index)
+        self._size_px = take(content, "size_px", int, self._index)
         if self._size_px < _LEAST_PX or self._size_px & (self._size_px - 1):
             raise AssetError(
                 f"{self._index}: size_px is {self._size_px}, expected a power of two from {_LEAST_PX}: renderers halve "
                 "the maps again and again. Resize the maps, and the albedo of each set."
             )
-        self._maps = _take(content, "maps", dict, self._index)
-        layout = _take(content, "uv_sha256", str, self._index)
+        self._maps = maps_in(content, "", self._index)
+        layout = take(content, "uv_sha256", str, self._index)
         if layout != hand.uv_digest():
             raise AssetError(
                 f"{self._index}: drawn for the texture coordinates {layout[:12]}, but those of the hand model "
                 f"are {hand.uv_digest()[:12]}. Bake the sets again for this model."
             )
         self._items: dict[str, dict[str, Any]] = {}
-        for item in _take(content, "sets", list, self._index):
-            entry = _entry(item, self._index)
+        for item in take(content, "sets", list, self._index):
+            entry = entry_of(item, self._index)
             if entry.id in self._items:
                 raise AssetError(f"{self._index}: two sets are called '{entry.id}'. Rename one.")
-            self._items[entry.id] = item
+            self._items[entry.id] = item | {"maps": maps_in(item, f"set '{entry.id}': ", self._index)}
         if not self._items:
             raise AssetError(f"{self._index}: lists no set. Add one, or name another folder.")
         # Maps that a set still in use holds are not read again for another one.
@@ -117,62 +107,57 @@ class FolderTextures(TextureSource):
     @property
     def entries(self) -> tuple[TextureEntry, ...]:
         """Every set of the index, in its order."""
-        return tuple(_entry(item, self._index) for item in self._items.values())
+        return tuple(entry_of(item, self._index) for item in self._items.values())
 
     def load(self, set_id: str) -> TextureSet:
         """One set, with its own maps where it has any."""
         item = self._items.get(set_id)
         if item is None:
             raise _unknown(set_id, self._items)
-        size, entry = self._size_px, _entry(item, self._index)
+        size, entry = self._size_px, entry_of(item, self._index)
         albedo = self._image(item, (2 * size, size, 3)).reshape(2, size, size, 3)
-        normal, roughness, creases = (self._map(name, item) for name in _MAPS)
+        normal, roughness, creases = (self._map(name, item) for name in MAPS)
         if normal is None or roughness is None:
             raise AssetError(f"{self._index}: maps: lacks '{'normal' if normal is None else 'roughness'}'.")
         return TextureSet(set_id, entry.tone, entry.licence, albedo, normal, roughness, entry.age, creases)
 
     def check(self) -> None:
         """Decode every file that the index names."""
+        for name, item in self._maps.items():
+            self._read_map(name, item)
         for _ in all_sets(self):
             pass
 
-    def write_to(self, folder: Path, hand: HandArrays) -> None:
+    def write_to(self, folder: Path, hand: HandArrays, on_progress: OnProgress | None = None) -> None:
         """Copy the files as they are."""
-        del hand
-        own = [item.get("maps", {}).values() for item in self._items.values()]
-        for item in [*self._maps.values(), *self._items.values(), *chain.from_iterable(own)]:
-            write_whole(folder / item["file"], (self._folder / item["file"]).read_bytes())
+        del hand, on_progress
+        for name in self._files():
+            write_whole(folder / name, self._bytes(name))
         write_whole(folder / INDEX, self._index.read_bytes())
+
+    def _files(self) -> list[str]:
+        """What the index names, each file once: none lies outside the folder."""
+        maps = [self._maps, *(item["maps"] for item in self._items.values())]
+        items = [*self._items.values(), *(item for named in maps for item in named.values())]
+        return list(dict.fromkeys(file_in(item, self._index) for item in items))
 
     def _map(self, name: str, item: dict[str, Any]) -> ImageU8 | None:
         """A map of a set: its own, else the one that the index gives to all; None where there is neither."""
-        own = item.get("maps", {})
-        if not isinstance(own, dict):
-            raise AssetError(
-                f"{self._index}: set '{item['id']}': maps is {own!r}, expected the set's own maps by name."
-            )
-        found = own.get(name, self._maps.get(name))
-        if found is None:
-            return None
-        if not isinstance(found, dict):
-            raise AssetError(f"{self._index}: maps: {name} is {found!r}, expected an object with a file.")
-        file, size = _take(found, "file", str, self._index), self._size_px
+        found = item["maps"].get(name, self._maps.get(name))
+        return None if found is None else self._read_map(name, found)
+
+    def _read_map(self, name: str, item: dict[str, Any]) -> ImageU8:
+        file, size = file_in(item, self._index), self._size_px
         image = self._read.get(file)
         if image is None:
-            image = self._image(found, (size, size, 3) if _MAPS[name] == 3 else (size, size))
+            image = self._image(item, (size, size, 3) if MAPS[name] == 3 else (size, size))
             self._read[file] = image
         return image
 
     def _image(self, item: dict[str, Any], shape: tuple[int, ...]) -> ImageU8:
         """An image of the folder, checked against its digest (if the index has one) and its shape."""
-        name = _take(item, "file", str, self._index)
-        if not _PLAIN_NAME.fullmatch(name):
-            raise AssetError(f"{self._index}: file '{name}', expected a plain name in the same folder.")
-        path = self._folder / name
-        try:
-            data = path.read_bytes()
-        except OSError as error:
-            raise AssetError(f"{path}: cannot be read ({error.strerror}). {_REMEDY}") from error
+        name = file_in(item, self._index)
+        path, data = self._folder / name, self._bytes(name)
         wanted = item.get("sha256")
         found = hashlib.sha256(data).hexdigest()
         if wanted is not None and found != wanted:
@@ -187,6 +172,13 @@ class FolderTextures(TextureSource):
         if image.shape != shape or image.dtype != np.uint8:
             raise AssetError(f"{path}: {image.dtype} {image.shape}, expected uint8 {shape}.")
         return image
+
+    def _bytes(self, name: str) -> bytes:
+        path = self._folder / name
+        try:
+            return path.read_bytes()
+        except OSError as error:
+            raise AssetError(f"{path}: cannot be read ({error.strerror}). {_REMEDY}") from error
 
 
 @final
@@ -213,9 +205,20 @@ class ProceduralTextures(TextureSource):
     def check(self) -> None:
         """Nothing is read: the sets are baked."""
 
-    def write_to(self, folder: Path, hand: HandArrays) -> None:
+    def write_to(self, folder: Path, hand: HandArrays, on_progress: OnProgress | None = None) -> None:
         """Bake all sets."""
-        write_sets(folder, all_sets(self), hand)
+        write_sets(folder, self._baked(on_progress), hand)
+
+    def _baked(self, on_progress: OnProgress | None) -> Iterator[tuple[TextureEntry, TextureSet]]:
+        """All sets, with word of how far it is."""
+        total, logged = len(self._persons), time.monotonic()
+        for done, baked in enumerate(all_sets(self), start=1):
+            yield baked
+            if on_progress is not None:
+                on_progress(done, total)
+            if time.monotonic() - logged > _LOG_EVERY_S:
+                logged = time.monotonic()
+                log.info("%d of %d sets of skin baked", done, total)
 
 
 def shipped_textures(hand: HandArrays) -> TextureSource:
@@ -291,7 +294,7 @@ def write_sets(folder: Path, sets: Iterable[tuple[TextureEntry, TextureSet]], ha
     write_json(
         folder / INDEX,
         {
-            "format": _FORMAT,
+            "format": FORMAT,
             "size_px": size_px,
             "uv_sha256": hand.uv_digest(),
             "maps": shared,
@@ -301,7 +304,7 @@ def write_sets(folder: Path, sets: Iterable[tuple[TextureEntry, TextureSet]], ha
 
 
 def _maps_of(texture: TextureSet) -> dict[str, ImageU8 | None]:
-    return dict(zip(_MAPS, (texture.normal_rgb, texture.roughness, texture.creases), strict=True))
+    return dict(zip(MAPS, (texture.normal_rgb, texture.roughness, texture.creases), strict=True))
 
 
 def all_sets(source: TextureSource) -> Iterator[tuple[TextureEntry, TextureSet]]:
@@ -313,47 +316,6 @@ def all_sets(source: TextureSource) -> Iterator[tuple[TextureEntry, TextureSet]]
 def _write(folder: Path, name: str, data: bytes) -> dict[str, str]:
     write_whole(folder / name, data)
     return {"file": name, "sha256": hashlib.sha256(data).hexdigest()}
-
-
-def _read_index(path: Path) -> dict[str, Any]:
-    try:
-        content = read_json(path)
-    except ShardError as error:
-        raise AssetError(f"{error} A folder of texture sets needs this index.") from error
-    if content.get("format") != _FORMAT:
-        raise AssetError(f"{path}: format {content.get('format')!r}, expected {_FORMAT}.")
-    return content
-
-
-def _entry(item: object, path: Path) -> TextureEntry:
-    if not isinstance(item, dict):
-        raise AssetError(f"{path}: sets: found {item!r}, expected id, tone, licence and file.")
-    entry = TextureEntry(
-        _take(item, "id", str, path),
-        _take(item, "tone", int, path),
-        _take(item, "licence", str, path),
-        _age(item, path),
-    )
-    for key, text, most in (("id", entry.id, SPECS["texture_id"].max_bytes), ("licence", entry.licence, MAX_BYTES)):
-        if not 0 < len(text.encode()) <= most:
-            raise AssetError(f"{path}: sets: {key} is {text!r}, expected 1 to {most} bytes, which a sample can record.")
-    if not 1 <= entry.tone <= 10:
-        raise AssetError(f"{path}: set '{entry.id}': tone {entry.tone}, expected 1 to 10.")
-    return entry
-
-
-def _age(item: dict[str, Any], path: Path) -> float:
-    age = item.get("age", 0)
-    if isinstance(age, bool) or not isinstance(age, int | float) or not 0 <= age <= _OLDEST:
-        raise AssetError(f"{path}: set '{item['id']}': age is {age!r}, expected years from 0, unknown, to {_OLDEST}.")
-    return float(age)
-
-
-def _take(content: dict[str, Any], key: str, kind: type[_T], path: Path) -> _T:
-    value = content.get(key)
-    if not isinstance(value, kind) or isinstance(value, bool):
-        raise AssetError(f"{path}: {key} is {value!r}, expected {kind.__name__}.")
-    return value
 
 
 def _unknown(set_id: str, known: Iterable[str]) -> ConfigError:

@@ -25,7 +25,7 @@ class CameraSettings(NamedTuple):
     gain_rgb: FloatArray  # float32 (3,) of linear light
     vignette: float  # share of the light that the farthest corner lacks
     centre: tuple[float, float]  # where the vignette's centre is, x and y as shares of the frame
-    defocus_px: float  # radius, of this picture's pixels
+    defocus_px: float  # radius, of this picture's pixels; with the motion 0 where they leave it as it is
     motion_px: float  # length, likewise
     turn_rad: float  # direction of the motion
     shot: float  # variance of the noise is shot * x + read of linear light x
@@ -58,13 +58,19 @@ def draw_settings(rng: np.random.Generator, effects: CameraEffects, size_px: int
         low, high = effects.iso
         full = _FULL_WELL * 100.0 / (low * (high / low) ** u[9])
         shot, read = 1.0 / full, (_READ_OUT / full) ** 2
+    # As the record stores them. What moves no light to another pixel is no blur: the record says 0.
+    defocus_px = float(np.float32(larger * within(effects.defocus_px, u[5])))
+    motion_px = float(np.float32(larger * within(effects.motion_px, u[7]))) if moves else 0.0
+    turn_rad = np.pi * float(u[8])
+    if np.count_nonzero(blur_kernel(defocus_px, motion_px, turn_rad)) == 1:
+        defocus_px = motion_px = 0.0
     return CameraSettings(
         gain_rgb=gain.astype(np.float32),
         vignette=within(effects.vignette, u[2]),
         centre=(0.3 + 0.4 * float(u[3]), 0.3 + 0.4 * float(u[4])),
-        defocus_px=float(np.float32(larger * within(effects.defocus_px, u[5]))),  # as the record stores them
-        motion_px=float(np.float32(larger * within(effects.motion_px, u[7]))) if moves else 0.0,
-        turn_rad=np.pi * float(u[8]),
+        defocus_px=defocus_px,
+        motion_px=motion_px,
+        turn_rad=turn_rad,
         shot=shot,
         read=read,
         contrast=within(effects.contrast, u[10]),

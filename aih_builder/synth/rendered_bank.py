@@ -25,9 +25,9 @@ _FAMILY_BYTES = 20  # what a picture's record has room for
 def build_rendered_bank(path: Path, manifest: Manifest, assets: Assets, renderer: Renderer, licence: str) -> int:
     """Render the bank that a manifest asks for; returns the number of pictures.
 
-    A picture depends on the manifest's pools, camera, lights and seed and on its own number; licence is that of the
-    pools together. Raises ConfigError where the manifest names a bank file instead, GenerationError where no draw is
-    accepted.
+    A picture depends on the manifest's hands, pools, camera, lights, look.shading, look.camera (without its blurs) and
+    seed and on its own number; licence is that of the pools together. Raises ConfigError where the manifest names a
+    bank file instead, GenerationError where no draw is accepted.
     """
     build = manifest.pools.bank.build
     if build is None:

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from aih_builder.compiled import compiled
-from aih_builder.geometry import FloatArray
+from aih_builder.geometry import FloatArray, smooth01
 from aih_builder.synth.renderers.rasterize import rasterize
 
 MAP_PX = 128
@@ -99,6 +99,5 @@ def _lit(points, normals, axes, scale, shift, heights, edge_m, own, lit):
                 total += min(max(1.0 - (heights[h, w] - height) / _RAMP_M, 0.0), 1.0)
         share = total / (_TAPS * _TAPS)
         if own:
-            t = min(max((nl - _FADE_FROM) / (_FADE_TO - _FADE_FROM), 0.0), 1.0)
-            share = 1.0 - t * t * (3.0 - 2.0 * t) * (1.0 - share)
+            share = 1.0 - smooth01((nl - _FADE_FROM) / (_FADE_TO - _FADE_FROM)) * (1.0 - share)
         lit[i] = share

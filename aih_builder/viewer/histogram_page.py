@@ -11,10 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from aih_builder.identity import SPLITS
 from aih_builder.sample import Array
 from aih_builder.viewer.derived import VIEW_RINGS, VIEW_SECTORS
-from aih_builder.viewer.histograms import ANGLES, VIEW
+from aih_builder.viewer.histograms import ANGLES, VIEW, splits_of
 from aih_builder.webpage import BLUE, FAINT, INK, ORANGE, RED, canvas, number, plots, section, table
 
 if TYPE_CHECKING:
@@ -203,7 +202,7 @@ def _scale_of(axes: Axes, scale: Any, label: str) -> None:
 
 def _pictures(rows: list[Figures]) -> list[str]:
     """What pictures look like, a column for each split."""
-    splits = [split for split in SPLITS if any(split in row["splits"] for row in rows)]
+    splits = splits_of(rows)
     if not splits:
         return []
     cells = [

@@ -80,6 +80,11 @@ QUANTITIES = (
 )  # fmt: skip
 
 
+def splits_of(pictures: list[Figures]) -> list[str]:
+    """The splits that any quantity of dataset_histograms' `pictures` has figures of, in order."""
+    return [split for split in SPLITS if any(split in row["splits"] for row in pictures)]
+
+
 def dataset_histograms(columns: Columns, flagged: list[int]) -> Figures:
     """Figures of the samples that can be read and are not flagged (their indices are given), from columns alone.
 

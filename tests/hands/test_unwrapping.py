@@ -5,6 +5,7 @@ from functools import cache
 
 import numpy as np
 import pytest
+import xatlas
 from scipy import sparse
 from scipy.sparse.csgraph import connected_components
 
@@ -69,6 +70,18 @@ def test_charts_lie_apart_in_the_unit_square_and_stretch_little() -> None:
 
 def test_cutting_twice_gives_the_same_coordinates() -> None:
     assert unwrapped(bare()).digest() == covered().digest()
+
+
+@pytest.mark.parametrize("change", ["drop", "reorder"])
+def test_faces_that_come_back_otherwise_are_refused(monkeypatch: pytest.MonkeyPatch, change: str) -> None:
+    class Other(xatlas.Atlas):
+        def __getitem__(self, number: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+            vertices, corners, uv = super().__getitem__(number)
+            return vertices, corners[1:] if change == "drop" else corners[::-1], uv
+
+    monkeypatch.setattr(xatlas, "Atlas", Other)
+    with pytest.raises(AssetError, match=r"the right hand: xatlas changed .* its 1538 faces"):
+        unwrapped(bare())
 
 
 def test_the_other_side_takes_the_coordinates_over_however_its_faces_are_listed() -> None:

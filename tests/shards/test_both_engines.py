@@ -85,7 +85,9 @@ def test_the_engines_share_a_folder_and_each_can_be_opened_alone(both_dataset: P
 def test_a_stream_without_the_other_gives_the_same_samples(both_dataset: Path, tmp_path: Path) -> None:
     content = small_both_content()
     del content["streams"]["render"]
+    content["fields"] = ["depth"]
     generate(parse_manifest(content, where="it", folder=tmp_path), tmp_path / "alone")
+    assert read_json(tmp_path / "alone/dataset.json")["fields"] == []  # AIH-Sync gives none
     for one, other in zip(open_dataset(both_dataset, engine="sync"), open_dataset(tmp_path / "alone"), strict=True):
         assert np.array_equal(one.image_rgb, other.image_rgb)
         assert one.index == other.index
@@ -96,6 +98,7 @@ def test_optional_images_are_those_that_an_engine_can_give(tmp_path: Path) -> No
     assert all(s.depth is not None for s in open_dataset(tmp_path / "it", engine="render"))
     assert all(s.depth is None for s in open_dataset(tmp_path / "it", engine="sync"))
     assert validate(tmp_path / "it").problems == []
+    assert read_json(tmp_path / "it/dataset.json")["fields"] == ["depth"]
 
 
 def test_a_dataset_of_both_engines_grows_and_no_sample_moves(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ import pytest
 
 from aih_builder import generate, validate
 from aih_builder.config import Manifest, parse_manifest
+from aih_builder.config.scenes import Pools
 from aih_builder.errors import ConfigError
 from aih_builder.files import read_json
 from aih_builder.hands.arrays import open_hand
@@ -40,11 +41,7 @@ def test_a_dataset_states_its_seed_and_the_licence_of_every_source(both_dataset:
         "hand": {"model": "open", "digest": open_hand().digest(), "licences": CC0},
         "poses": {"source": "library", "digest": poses, "entries": 2000, "licences": CC0},
         "textures": {"source": "shipped", "sets": 20, "licences": CC0},
-        "backgrounds": {
-            "procedural": ["studio", "indoor", "outdoor", "plain", "noise"],
-            "folders": [],
-            "licences": CC0,
-        },
+        "backgrounds": {"procedural": list(Pools().backgrounds.procedural), "folders": [], "licences": CC0},
         "bank": {"source": "rendered", "digest": bank, "pictures": 16, "licences": CC0},
     }
     assert listed["licences"] == CC0
@@ -81,7 +78,7 @@ def test_each_source_keeps_its_own_licence_and_the_dataset_has_them_all(tmp_path
         "textures": ["CC-BY-4.0", *CC0],
         "backgrounds": [*CC0, "user"],
     }
-    rooms = {"path": str(tmp_path / "rooms"), "images": 3, "licence": "user"}
+    rooms = {"path": str(tmp_path / "rooms"), "images": 3, "left_out": 0, "licence": "user"}
     assert plan.sources["backgrounds"]["folders"] == [rooms]
     assert plan.licences == ["CC-BY-4.0", "CC-BY-NC-4.0", "CC0-1.0", "MIT", "user"]
 

@@ -15,7 +15,6 @@ from aih_builder.identity import SampleName, index_of
 from aih_builder.imaging import encode_jpeg, encode_png, resize
 from aih_builder.rng import Purpose, sample_rng
 from aih_builder.sources.backgrounds import BACKGROUND_KINDS, BackgroundPool, draw_background
-from aih_builder.sources.near_pictures import same_pictures
 from aih_builder.sources.pools import SPLITS, split_of
 
 KINDS = tuple(BACKGROUND_KINDS)
@@ -290,52 +289,6 @@ def test_a_split_told_by_a_folder_is_part_of_what_the_pool_is(tmp_path: Path) ->
         (tmp_path / folder).mkdir(parents=True)
         (tmp_path / folder / "it.png").write_bytes(picture)
     assert pool_of([], tmp_path / "a").digests() != pool_of([], tmp_path / "b").digests()
-
-
-def smooth(number: int) -> np.ndarray:
-    """A picture of soft blobs, 240 x 320, as a photograph that a JPEG hardly changes."""
-    return resize(picture(number, 9, 12), (240, 320))
-
-
-def test_one_picture_encoded_anew_made_smaller_or_mirrored_lies_in_one_split(tmp_path: Path) -> None:
-    for number in range(30):
-        whole = smooth(number)
-        copies = (whole, resize(whole, (120, 160)), np.ascontiguousarray(whole[:, ::-1]), resize(whole, (300, 400)))
-        for k, copy in enumerate(copies):
-            (tmp_path / str(k)).mkdir(exist_ok=True)
-            (tmp_path / str(k) / f"{number}.jpg").write_bytes(encode_jpeg(copy))
-    pool = pool_of([], *(tmp_path / str(k) for k in range(4)))
-    of_sha = {row[1]: Path(row[0]).stem for folder in pool.to_json()["folders"] for row in folder["images"]}
-    assert len(of_sha) == 120
-    again = BackgroundPool.from_json(json.loads(json.dumps(pool.to_json())))
-    stems: dict[str, set[str]] = {}
-    for split in SPLITS:
-        drawn = {again.draw(stream(i), split, 8).source_id.removeprefix("folder:") for i in range(300)}
-        stems[split] = {stem for sha, stem in of_sha.items() if sha[:16] in drawn}
-    assert min(map(len, stems.values())) > 0
-    assert sum(map(len, stems.values())) == len(set.union(*stems.values()))
-
-
-def test_a_copy_of_a_picture_follows_the_folder_that_tells_its_split_and_may_not_be_told_two(tmp_path: Path) -> None:
-    for name in ("a/val", "b"):
-        (tmp_path / name).mkdir(parents=True)
-    (tmp_path / "a/val/it.png").write_bytes(encode_png(smooth(1)))
-    (tmp_path / "b/smaller.jpg").write_bytes(encode_jpeg(resize(smooth(1), (120, 160))))
-    pool = pool_of([], tmp_path / "a", tmp_path / "b")
-    assert [row[3] for folder in pool.to_json()["folders"] for row in folder["images"]] == ["val", "val"]
-    (tmp_path / "b/train").mkdir()
-    (tmp_path / "b/smaller.jpg").rename(tmp_path / "b/train/smaller.jpg")
-    with pytest.raises(ConfigError, match=r"are one picture in two splits, val and train"):
-        pool_of([], tmp_path / "a", tmp_path / "b")
-
-
-def test_pictures_are_the_same_within_three_levels_of_their_thumbnails_luma() -> None:
-    base = np.random.default_rng(3).integers(20, 200, (1, 256)).astype(np.uint8)
-    near, far = base + np.uint8(2), base + np.uint8(3)
-    mirrored = base.reshape(1, 16, 16)[:, :, ::-1].reshape(1, 256)
-    assert same_pictures(np.concatenate([base, near, mirrored])).tolist() == [0, 0, 0]
-    assert same_pictures(np.concatenate([base, far])).tolist() == [0, 1]
-    assert same_pictures(np.concatenate([base, far, near])).tolist() == [0, 0, 0]  # by way of the third
 
 
 def test_each_folder_s_pictures_have_its_licence(folder: Path, tmp_path: Path) -> None:

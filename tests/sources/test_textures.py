@@ -1,4 +1,5 @@
 import json
+import logging
 from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
@@ -208,6 +209,13 @@ DAMAGES: dict[str, tuple[Callable[[Path], object], str]] = {
     "old as the hills": (_edit(lambda i: i["sets"][0].update(age=900)), "age is 900, expected years from 0"),
     "own maps are a list": (_edit(lambda i: i["sets"][0].update(maps=[])), r"maps is \[\], expected the set's own"),
     "a map without a file": (_edit(lambda i: i["maps"].update(creases="c.png")), "creases is 'c.png', expected an"),
+    "misspelt map": (_edit(lambda i: i["maps"].update(rougness=None)), r"unknown map 'rougness'.*mean 'roughness'"),
+    "misspelt own map": (
+        _edit(lambda i: i["sets"][0].update(maps={"nromal": i["maps"]["normal"]})),
+        r"set 'person-1': maps: unknown map 'nromal', .* Did you mean 'normal'",
+    ),
+    "a map is null": (_edit(lambda i: i["maps"].update(normal=None)), "lacks 'normal'"),
+    "map elsewhere": (_edit(lambda i: i["maps"].update(creases={"file": "../c.png"})), "plain name"),
     "file elsewhere": (_edit(lambda i: i["sets"][0].update(file="../x.jpg")), "plain name"),
 }
 
@@ -239,6 +247,55 @@ def test_a_set_keeps_the_maps_in_which_it_differs_and_shares_the_others(tmp_path
             read = source.load(written.id)
             assert np.array_equal(read.roughness, written.roughness)
             assert np.array_equal(read.normal_rgb, written.normal_rgb)
+
+
+def test_a_map_that_is_null_is_absent(folder: Path, tmp_path: Path) -> None:
+    _edit(lambda i: i["maps"].update(creases=None))(folder)
+    _edit(lambda i: i["sets"][0].update(maps={"roughness": None}))(folder)
+    _edit(lambda i: i["sets"][1].update(maps=None))(folder)
+    source = FolderTextures(folder, hand())
+    source.check()
+    source.write_to(tmp_path / "copy", hand())
+    assert source.load("person-1").creases is None
+    assert source.load("person-1").roughness is source.load("person-2").roughness
+    assert {path.name for path in (tmp_path / "copy").iterdir()} == {
+        path.name for path in folder.iterdir() if path.name != "creases.png"
+    }
+
+
+@pytest.mark.parametrize("own", [False, True])
+def test_nothing_outside_the_folder_is_copied_and_nothing_is_written_there(
+    folder: Path, tmp_path: Path, own: bool
+) -> None:
+    """Even of a map that no set uses, as each has its own."""
+    (tmp_path / "secret.png").write_bytes((folder / "normal.png").read_bytes())
+
+    def point_elsewhere(index: dict[str, Any]) -> None:
+        for item in index["sets"]:
+            item["maps"] = {"normal": index["maps"]["normal"]}
+        (index["sets"][2]["maps"] if own else index["maps"])["normal"] = {"file": "../secret.png"}
+
+    _edit(point_elsewhere)(folder)
+    source, copy = FolderTextures(folder, hand()), tmp_path / "away/copy"
+    for use in (source.check, lambda: source.write_to(copy, hand())):
+        with pytest.raises(AssetError, match=r"file '\.\./secret.png', expected a plain name"):
+            use()
+    assert not (tmp_path / "away/secret.png").exists()
+    assert not copy.exists()
+
+
+def test_baking_tells_how_far_it_is(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("aih_builder.sources.textures._LOG_EVERY_S", 0.0)
+    persons = {"a": Person(2, 1, 20, 0), "b": Person(9, 1, 50, 0)}
+    told: list[tuple[int, int]] = []
+    with caplog.at_level(logging.INFO):
+        ProceduralTextures(Bakery(hand(), open_hand_nails(), 64), persons, 4).write_to(
+            tmp_path, hand(), lambda done, total: told.append((done, total))
+        )
+    assert told == [(1, 2), (2, 2)]
+    assert "2 of 2 sets of skin baked" in caplog.text
 
 
 def test_maps_that_a_set_in_use_holds_are_not_read_again(folder: Path) -> None:

@@ -156,6 +156,18 @@ def test_a_blur_keeps_the_light_and_its_reach(defocus: float, motion: float, tur
     assert along == pytest.approx(defocus**2 / 4 + motion**2 / 12, abs=0.35, rel=0.05)  # of a disc and of a line
 
 
+@pytest.mark.parametrize("names", [{"defocus_px"}, {"motion_px"}, {"defocus_px", "motion_px"}])
+def test_a_blur_is_recorded_where_it_moves_light_and_nowhere_else(names: set[str]) -> None:
+    effects = only(*names).model_copy(update={"motion_share": 0.8})
+    recorded = []
+    for seed in range(300):
+        chosen = draw_settings(np.random.default_rng(seed), effects, 128)
+        blurs = np.count_nonzero(blur_kernel(chosen.defocus_px, chosen.motion_px, chosen.turn_rad)) > 1
+        assert blurs == (chosen.defocus_px > 0 or chosen.motion_px > 0)
+        recorded.append(blurs)
+    assert 0.1 < np.mean(recorded) < 0.95
+
+
 def test_a_bright_point_becomes_a_disc_of_the_same_light() -> None:
     point = np.zeros((21, 21, 3), np.uint8)
     point[10, 10] = 255

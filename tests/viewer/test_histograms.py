@@ -18,7 +18,7 @@ from aih_builder.viewer.columns import Columns, open_columns
 from aih_builder.viewer.derived import view_cells
 from aih_builder.viewer.filters import Filters, View
 from aih_builder.viewer.heatmap import CELLS, OUTSIDE, count_keypoints
-from aih_builder.viewer.histograms import Figures, dataset_histograms, suitable_edges
+from aih_builder.viewer.histograms import Figures, dataset_histograms, splits_of, suitable_edges
 from tests.builders import copied, small_manifest, with_counts
 
 
@@ -284,3 +284,9 @@ def test_pictures_are_told_by_quantiles_of_each_split(folder: Path) -> None:
         assert rows["skin tone", "left"][split]["median"] == np.median(tones)
     assert ("defocus", "all") not in rows
     assert dataset_histograms(columns, indices(columns))["pictures"] == []
+
+
+def test_a_split_that_any_quantity_has_is_told_even_where_the_first_has_none() -> None:
+    rows = [{"splits": {"test": {}}}, {"splits": {"train": {}, "test": {}}}]
+    assert splits_of(rows) == ["train", "test"]
+    assert splits_of([]) == []
