@@ -101,7 +101,7 @@ class ForearmMaker:
     def balls(self, side: int, hand: PosedHand, arm: Arm) -> Balls:
         """A forearm of a posed hand, in the hand's frame."""
         forearm = self._forearms[side]
-        stations_m = np.arange(0.5 * _BALL_STEP_M, arm.limb.length_m, _BALL_STEP_M)
+        stations_m = np.append(np.arange(0.5 * _BALL_STEP_M, arm.limb.length_m, _BALL_STEP_M), arm.limb.length_m)
         frame = forearm.frame(hand.vertices_m)
         rim_m = np.linalg.norm(hand.vertices_m[forearm.rim_vertices] - frame.origin_m, axis=1).mean()
         cloth_m = 0.0 if arm.cut is None else arm.cut.loose_m
@@ -117,10 +117,10 @@ class ForearmMaker:
             and _depth_m(*right, *left) <= _DEEPEST_M
         )
 
-    def axes_m(self, hands: Hands, arms: Arms) -> list[FloatArray]:
-        """Points (N, 3) along each forearm, from the wrist."""
+    def rows_of_balls(self, hands: Hands, arms: Arms) -> list[Balls]:
+        """The balls of each forearm, from the wrist to its end."""
         return [
-            self.balls(side, hand, arm).centres_m
+            self.balls(side, hand, arm)
             for side, (hand, arm) in enumerate(zip(hands, arms, strict=True))
             if hand is not None and arm is not None
         ]
@@ -177,9 +177,9 @@ def forearm_amiss(axis_m: FloatArray, rotation: FloatArray, shift_m: FloatArray,
     return _amiss(axis_m, rotation, shift_m, cosine)
 
 
-def ends_inside(axis_m: FloatArray, rotation: FloatArray, shift_m: FloatArray, K_px: FloatArray, size_px: int) -> bool:
-    """Whether the end of a forearm (N, 3), moved into the camera's frame, lies in the picture."""
-    return _ends_inside(axis_m, rotation, shift_m, K_px, size_px)
+def ends_inside(arm: Balls, rotation: FloatArray, shift_m: FloatArray, K_px: FloatArray, size_px: int) -> bool:
+    """Whether any of the ball at a forearm's end, moved into the camera's frame, lies in the picture."""
+    return _ends_inside(arm.centres_m[-1], arm.radii_m[-1], rotation, shift_m, K_px, size_px)
 
 
 def with_forearm(hand: Layer, parts: list[Layer]) -> Layer:
@@ -243,14 +243,15 @@ def _depth_m(centres, radii, others, other_radii):
 
 
 @compiled
-def _ends_inside(axis, rotation, shift, K, size):
-    end, moved = axis[axis.shape[0] - 1], shift.copy()
+def _ends_inside(end, radius, rotation, shift, K, size):
+    moved = shift.copy()
     for c in range(3):
         for a in range(3):
             moved[c] += rotation[c, a] * end[a]
     u = np.divide(K[0, 0] * moved[0] + K[0, 1] * moved[1], moved[2]) + K[0, 2]
     v = np.divide(K[1, 1] * moved[1], moved[2]) + K[1, 2]
-    return -0.5 < u < size - 0.5 and -0.5 < v < size - 0.5
+    r_u, r_v = np.divide(radius * K[0, 0], moved[2]), np.divide(radius * K[1, 1], moved[2])
+    return -0.5 - r_u < u < size - 0.5 + r_u and -0.5 - r_v < v < size - 0.5 + r_v
 
 
 @compiled

@@ -173,7 +173,7 @@ class RenderEngine(Engine):
         arms: Arms = (None, None)
         if self._forearms is not None:
             arms = self._forearms.draw(arm_rng, split, (hands[0], hands[1]))
-        axes_m = [] if self._forearms is None else self._forearms.axes_m((hands[0], hands[1]), arms)
+        drawn_arms = [] if self._forearms is None else self._forearms.rows_of_balls((hands[0], hands[1]), arms)
         shown = [hand.joints_m for hand in hands if hand is not None]
         joints_m = np.concatenate(shown)
         middle_m = (joints_m.min(axis=0) + joints_m.max(axis=0)) / 2
@@ -184,7 +184,7 @@ class RenderEngine(Engine):
             points = [None if h is None else transform(h.vertices_m, rotation, shift_m) for h in hands]
             if any(p is not None and self._in_the_way(p, side) for side, p in enumerate(points)):
                 continue
-            if any(forearm_amiss(axis, rotation, shift_m, self._forearm_cosine) for axis in axes_m):
+            if any(forearm_amiss(arm.centres_m, rotation, shift_m, self._forearm_cosine) for arm in drawn_arms):
                 continue
             framed = [points[design.target]] if design.framing == "target" else points
             around = np.concatenate([p for p in framed if p is not None])
@@ -193,7 +193,7 @@ class RenderEngine(Engine):
                 return crop_intrinsics(around, camera.framing_factor, jitter, size_px)
 
             K_px = intrinsics(ROUGH_PX)
-            if any(ends_inside(axis, rotation, shift_m, K_px, ROUGH_PX) for axis in axes_m):
+            if any(ends_inside(arm, rotation, shift_m, K_px, ROUGH_PX) for arm in drawn_arms):
                 continue
             if self._looks_right(points, design, intrinsics):
                 return self._settle(pair, rotation, shift_m, intrinsics(self._manifest.image_size_px), arms)
