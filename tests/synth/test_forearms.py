@@ -10,11 +10,13 @@ from hypothesis import strategies as st
 
 from aih_builder import Sample
 from aih_builder.errors import Rejected
+from aih_builder.forearm_region import forearm_region
 from aih_builder.geometry import project, random_rotation
 from aih_builder.hands.forearm import Limb
 from aih_builder.identity import SampleName, index_of
+from aih_builder.imaging import grown
 from aih_builder.invariants import violations
-from aih_builder.sample import hdr_masks
+from aih_builder.sample import MIN_HAND_PIXELS, hdr_masks
 from aih_builder.shards.plan import Plan, make_plan
 from aih_builder.synth.assets import Assets, load_assets
 from aih_builder.synth.compose import compose, right_in_front_by_depth
@@ -136,6 +138,37 @@ def test_optional_images_cover_hands_and_forearms(many: list[Sample]) -> None:
         assert sample.normal is not None
         assert np.array_equal(sample.depth > 0, seen)
         assert np.array_equal(sample.normal.any(axis=2), seen)
+
+
+def test_forearms_lie_behind_the_wrist_where_alone_they_may_be(drawn: list[Drawing]) -> None:
+    """All of each, seen or not; and of a picture no more than about half."""
+    shares = []
+    for made, _ in drawn:
+        for side in np.flatnonzero(made.sample.hand_present).tolist():
+            region = forearm_region(made.sample, side)
+            assert not (made.arms()[side] & ~region).any()
+            shares.append(region.mean())
+    assert np.median(shares) < 0.5
+
+
+def test_a_target_painted_over_where_the_other_hand_is_removed_is_found(drawn: list[Drawing]) -> None:
+    """Knowing where the forearms are, in each; else in most."""
+    told, found = "does not show the background where the other hand is removed", []
+    for made, _ in drawn:
+        sample = made.sample
+        for target in np.flatnonzero(sample.target_valid).tolist():
+            M_R = hdr_masks(sample, target).M_R
+            if (M_R & ~grown(sample.amodal_mask[target] | made.arms()[target], 1)).sum() < 2 * MIN_HAND_PIXELS:
+                continue
+            targets = sample.target_rgb.copy()
+            targets[target][M_R] = 255, 0, 255
+            painted = replace(sample, target_rgb=targets)
+            for arms in (made.arms(), None):
+                texts = violations(painted, background_rgb=made.background_rgb, arms=arms)
+                found.append(any(told in text for text in texts))
+    assert len(found) >= 20
+    assert all(found[::2])
+    assert np.mean(found[1::2]) > 0.8
 
 
 def slow_join(hand: Layer, arm: Layer) -> tuple[Layer, np.ndarray]:
