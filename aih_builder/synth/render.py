@@ -126,7 +126,8 @@ class RenderEngine(Engine):
             request = self._request(scene, texture, background.rgb, rng(Purpose.LIGHT))
             layers = self._renderer.render(request)
             if self._forearms is not None:
-                layers = self._forearms.add(request, layers, scene.hands, scene.arms, self._renderer)
+                openness_of = None if manifest.look.shading is None else self._shading.of_points
+                layers = self._forearms.add(request, layers, scene.hands, scene.arms, self._renderer, openness_of)
         with tally.stage("compose"):
             composite = compose(layers, right_in_front_by_depth(layers), background.rgb)
             rates = self._accept(composite, pair, design)
