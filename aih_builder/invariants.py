@@ -9,6 +9,7 @@ from math import ceil
 import numpy as np
 
 from aih_builder.errors import SampleError
+from aih_builder.forearm_region import forearm_region
 from aih_builder.geometry import project
 from aih_builder.imaging import grown, shrunk, spread
 from aih_builder.pixels import byte_counts, departure, differing, near_mask
@@ -45,8 +46,12 @@ _HIDDEN, _INTRUDER = _AMODAL & ~_VISIBLE, (_VISIBLE | _FOREARM)[::-1]
 _M_D, _M_R, _, _ = hdr_masks_of(_AMODAL, _VISIBLE, _INTRUDER)
 
 
-def violations(sample: Sample, *, background_rgb: Array | None = None) -> list[str]:
-    """Every broken invariant of a sample; background_rgb (H, W, 3), where known, allows one more check."""
+def violations(sample: Sample, *, background_rgb: Array | None = None, arms: Mask | None = None) -> list[str]:
+    """Every broken invariant of a sample; background_rgb (H, W, 3), where known, allows one more check.
+
+    arms (2, H, W) is where each hand's forearm would be seen without the other hand, but for soft edges. Where it is
+    not known, and forearm_mask says that there may be one, it may be anywhere behind the wrist.
+    """
     counts = byte_counts(packed_masks(sample))  # of pixels, by their combination of masks
     found = [
         *_masks(sample, counts),
@@ -57,13 +62,13 @@ def violations(sample: Sample, *, background_rgb: Array | None = None) -> list[s
     ]
     background = sample.background_rgb if background_rgb is None else background_rgb
     if background is not None:
-        found += [*_target_shows_hand(sample, background), *_target_shows_background(sample, background)]
+        found += [*_target_shows_hand(sample, background), *_target_shows_background(sample, background, arms)]
     return found
 
 
-def require(sample: Sample, *, background_rgb: Array | None = None) -> None:
-    """Raise SampleError with every broken invariant of a sample."""
-    if found := violations(sample, background_rgb=background_rgb):
+def require(sample: Sample, *, background_rgb: Array | None = None, arms: Mask | None = None) -> None:
+    """Raise SampleError with every broken invariant of a sample. Arguments as for violations()."""
+    if found := violations(sample, background_rgb=background_rgb, arms=arms):
         raise SampleError(f"sample {sample.index} of seed {sample.seed}: " + "; ".join(found))
 
 
@@ -169,12 +174,12 @@ def _target_shows_hand(s: Sample, background_rgb: Array) -> Iterator[str]:
             yield f"{SIDES[target]} target: shows the background where the hand is visible"
 
 
-def _target_shows_background(s: Sample, background_rgb: Array) -> Iterator[str]:
-    """Where the other hand is removed, and this one is not, a target must show the background.
+def _target_shows_background(s: Sample, background_rgb: Array, arms: Mask | None) -> Iterator[str]:
+    """Where the other hand is removed, and neither this one nor its forearm may be, a target must show the background.
 
     JPEG changes a background of noise by far more than MAX_BACKGROUND_DRIFT; what counts then is whether the target
-    comes nearer to it than the image does, which shows the other hand there. The target's own forearm may be hidden
-    there, of which no mask tells: then a target that shows what the image shows is at fault, and no other.
+    comes nearer to it than the image does, which shows the other hand there. Where the forearm may be, a target that
+    shows what the image shows is at fault, and no other.
     """
     for target in np.flatnonzero(s.target_valid).tolist():
         uncovered = intruder_mask(s, target) & ~grown(s.amodal_mask[target], reach_px(s))
@@ -183,7 +188,9 @@ def _target_shows_background(s: Sample, background_rgb: Array) -> Iterator[str]:
             hand = departure(s.image_rgb, background_rgb, uncovered)
             if found.pixels >= MIN_HAND_PIXELS and found.share < 1 - MAX_UNCHANGED and hand.mean > MAX_BACKGROUND_DRIFT:
                 yield f"{SIDES[target]} target: shows the other hand where it is removed"
-            continue
+                continue
+            arm = forearm_region(s, target) if arms is None else arms[target]
+            uncovered &= ~grown(arm, reach_px(s))
         drift = departure(s.target_rgb[target], background_rgb, uncovered)
         hand = departure(s.image_rgb, background_rgb, uncovered)
         if drift.pixels >= MIN_HAND_PIXELS and drift.mean > max(MAX_BACKGROUND_DRIFT, hand.mean / 2):

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from aih_builder import Sample, SampleError
+from aih_builder.forearm_region import forearm_region
 from aih_builder.invariants import require, violations
 
 
@@ -182,9 +183,30 @@ def test_with_forearms_a_target_may_show_its_own_where_the_other_hand_is_removed
     own_arm = np.where(uncovered[..., None], np.uint8(90), pair.target_rgb)
     armed = replace(pair, target_rgb=own_arm, forearm_mask=np.zeros_like(pair.amodal_mask))
     unclean = replace(armed, target_rgb=np.stack([pair.image_rgb, pair.image_rgb]))
-    told = "shows the other hand where it is removed"
-    assert not any("removed" in found for found in violations(armed, background_rgb=background))
-    assert [told in found for found in violations(unclean, background_rgb=background)].count(True) == 2
+    told, arms = "shows the other hand where it is removed", uncovered
+    assert not any("removed" in found for found in violations(armed, background_rgb=background, arms=arms))
+    assert [told in found for found in violations(unclean, background_rgb=background, arms=arms)].count(True) == 2
+
+
+def test_with_forearms_a_target_must_show_the_background_but_where_its_own_may_be(pair: Sample) -> None:
+    """Magenta instead of the other hand: found where no forearm is, or where it cannot be, and nowhere else."""
+    background = np.where(pair.image_rgb < 128, np.uint8(200), np.uint8(30))
+    uncovered = np.stack([pair.visible_mask[1], pair.visible_mask[0]]) & ~pair.amodal_mask
+    clean = replace(
+        pair, target_rgb=np.where(uncovered[..., None], background, pair.target_rgb),
+        forearm_mask=np.zeros_like(pair.amodal_mask),
+    )  # fmt: skip
+    magenta = np.array([255, 0, 255], np.uint8)
+    everywhere, nowhere = np.ones_like(uncovered), np.zeros_like(uncovered)
+    behind_wrists = np.stack([forearm_region(pair, hand) for hand in (0, 1)])
+    told = "does not show the background where the other hand is removed"
+    for where, arms, expected in (
+        (everywhere, nowhere, 2), (everywhere, everywhere, 0), (everywhere, None, 2), (behind_wrists, None, 0),
+    ):  # fmt: skip
+        painted = replace(clean, target_rgb=np.where((uncovered & where)[..., None], magenta, clean.target_rgb))
+        found = violations(painted, background_rgb=background, arms=arms)
+        assert [told in text for text in found].count(True) == expected
+        assert not any("removed" in text for text in violations(clean, background_rgb=background, arms=arms))
 
 
 def test_require_names_the_sample_and_every_breach(pair: Sample) -> None:

@@ -29,6 +29,7 @@ LAYERS = (
     "identity",
     "sample",
     "tables",
+    "forearm_region",
     "invariants",
     "config",
     "cluster",

@@ -63,6 +63,7 @@ class RingMesh:
 
     grid_faces: NDArray[np.int64]  # (F, 3) into the K C points, ring by ring
     of_render: NDArray[np.int64]  # (R,) point of each render vertex
+    first_of: NDArray[np.int64]  # (K C,) one render vertex of each point
     faces: NDArray[np.int32]  # (F, 3) into R
     uv: FloatArray  # (R, 2)
     uv_per_m: float
@@ -73,6 +74,10 @@ class RingMesh:
             points_m, self.grid_faces, len(self.grid_faces), self.of_render, len(self.of_render), self.faces, self.uv
         )
         return SurfacePose(positions, normals, tangents)
+
+    def of_points(self, values: FloatArray) -> FloatArray:
+        """What render vertices hold (R, ...), positions or normals, at the points (K C, ...)."""
+        return values[self.first_of]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -132,9 +137,11 @@ def ring_mesh(face_uv: FloatArray, rings: int, columns: int, uv_per_m: float) ->
     mirrored = np.repeat(u1 * v2 - u2 * v1 < 0, 3)
     corners = np.column_stack([grid.reshape(-1), mirrored, np.round(face_uv.reshape(-1, 2) * 2**20)])
     _, first, of_corner = np.unique(corners, axis=0, return_index=True, return_inverse=True)
+    of_render = grid.reshape(-1)[first]
     return RingMesh(
         grid_faces=grid,
-        of_render=grid.reshape(-1)[first],
+        of_render=of_render,
+        first_of=np.unique(of_render, return_index=True)[1],
         faces=of_corner.reshape(-1, 3).astype(np.int32),
         uv=np.ascontiguousarray(face_uv.reshape(-1, 2)[first]),
         uv_per_m=uv_per_m,

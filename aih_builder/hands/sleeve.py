@@ -28,7 +28,7 @@ class SleeveMap(NamedTuple):
 SLEEVE_MAP = SleeveMap()
 
 _TILES_AROUND = 4
-_INSIDE_RINGS, _EDGE_RINGS, _CUFF_RINGS = 2, 2, 4
+_INSIDE_RINGS, _CUFF_RINGS = 2, 4
 _DEEP_M, _HEM_M = 0.03, 0.004  # how far the inside is drawn, and where it has its full width
 _DEEP_UNDER_M = 0.003  # there it ends under the skin
 _STEPS_PER_TILE = 3

@@ -6,13 +6,13 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 from aih_builder.errors import GenerationError, Rejected
 from aih_builder.identity import EngineName
 from aih_builder.imaging import ImageU8
 from aih_builder.invariants import require
-from aih_builder.sample import Sample
+from aih_builder.sample import Mask, Sample
 
 MAX_ATTEMPTS = 10_000
 
@@ -34,6 +34,14 @@ class Tally:
             self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - started
 
 
+class Attempt(NamedTuple):
+    """One draw, and what is known of it that its record need not hold: see invariants.violations."""
+
+    sample: Sample
+    background_rgb: ImageU8 | None  # (H, W, 3)
+    arms: Mask | None = None  # (2, H, W)
+
+
 class Engine(ABC):
     """Makes samples. A sample depends on the manifest and its index alone."""
 
@@ -47,13 +55,13 @@ class Engine(ABC):
         refused: Counter[str] = Counter()
         for attempt in range(first_attempt, first_attempt + max_attempts):
             try:
-                sample, background_rgb = self._attempt(index, attempt, tally)
+                sample, background_rgb, arms = self._attempt(index, attempt, tally)
             except Rejected as refusal:
                 tally.rejections[refusal.reason] += 1
                 refused[refusal.reason] += 1
                 continue
             with tally.stage("check"):
-                require(sample, background_rgb=background_rgb)
+                require(sample, background_rgb=background_rgb, arms=arms)
             return sample
         counts = ", ".join(f"{reason} {n}" for reason, n in refused.most_common())
         raise GenerationError(
@@ -67,8 +75,8 @@ class Engine(ABC):
 
     def draw_again(self, index: int, attempt: int) -> Sample:
         """One draw, unchecked. Raises Rejected where it is refused, ConfigError where there is no such attempt."""
-        return self._attempt(index, attempt, Tally())[0]
+        return self._attempt(index, attempt, Tally()).sample
 
     @abstractmethod
-    def _attempt(self, index: int, attempt: int, tally: Tally) -> tuple[Sample, ImageU8 | None]:
-        """One draw: the sample, and its background (H, W, 3) if known. Raises Rejected where the draw is refused."""
+    def _attempt(self, index: int, attempt: int, tally: Tally) -> Attempt:
+        """One draw. Raises Rejected where it is refused."""

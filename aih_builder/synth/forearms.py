@@ -4,10 +4,12 @@ A forearm is drawn by the same renderer as its hand, then laid over or under it,
 the two are one layer. People wear the same on both arms.
 """
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from aih_builder.compiled import compiled
 from aih_builder.config.look import Forearms
@@ -26,6 +28,7 @@ _BENDS = 8  # draws of how wrists bend, until forearms are clear of hands and of
 _DEEPEST_M = 0.008  # how far a forearm may go into the other hand, or the other forearm
 _NEAREST_M = 0.10  # no part of a forearm's axis may be nearer to the camera
 _BALL_STEP_M = 0.012
+_FACING = 0.4  # cosine: a seen face's corner may look so far away from the camera
 _BARE_M = 0.035  # of skin under a cuff that leaves the wrist bare
 
 # By kind of cloth: cuff's length, how far it stands off, the cloth beyond it, its thickness, height of folds.
@@ -46,6 +49,9 @@ class Arm(NamedTuple):
 
 Arms = tuple[Arm | None, Arm | None]  # right, left
 Hands = tuple[PosedHand | None, PosedHand | None]
+
+
+OpennessOf = Callable[[int, FloatArray, FloatArray], FloatArray]  # see HandShading.of_points
 
 
 class Balls(NamedTuple):
@@ -101,7 +107,7 @@ class ForearmMaker:
     def balls(self, side: int, hand: PosedHand, arm: Arm) -> Balls:
         """A forearm of a posed hand, in the hand's frame."""
         forearm = self._forearms[side]
-        stations_m = np.arange(0.5 * _BALL_STEP_M, arm.limb.length_m, _BALL_STEP_M)
+        stations_m = np.append(np.arange(0.5 * _BALL_STEP_M, arm.limb.length_m, _BALL_STEP_M), arm.limb.length_m)
         frame = forearm.frame(hand.vertices_m)
         rim_m = np.linalg.norm(hand.vertices_m[forearm.rim_vertices] - frame.origin_m, axis=1).mean()
         cloth_m = 0.0 if arm.cut is None else arm.cut.loose_m
@@ -117,23 +123,23 @@ class ForearmMaker:
             and _depth_m(*right, *left) <= _DEEPEST_M
         )
 
-    def axes_m(self, hands: Hands, arms: Arms) -> list[FloatArray]:
-        """Points (N, 3) along each forearm, from the wrist."""
+    def rows_of_balls(self, hands: Hands, arms: Arms) -> list[Balls]:
+        """The balls of each forearm, from the wrist to its end."""
         return [
-            self.balls(side, hand, arm).centres_m
+            self.balls(side, hand, arm)
             for side, (hand, arm) in enumerate(zip(hands, arms, strict=True))
             if hand is not None and arm is not None
         ]
 
     def add(
         self, request: RenderRequest, layers: tuple[Layer | None, Layer | None], hands: Hands, arms: Arms,
-        renderer: Renderer,
+        renderer: Renderer, openness_of: OpennessOf | None = None,
     ) -> tuple[Layer | None, Layer | None]:  # fmt: skip
-        """The layers of a request's hands, each with its forearm."""
+        """The layers of a request's hands, each with its forearm, which is shaded where openness_of is given."""
         parts: list[list[HandDraw]] = [[], []]
         for side, (hand, arm, draw) in enumerate(zip(hands, arms, request.hands, strict=True)):
             if hand is not None and arm is not None and draw is not None:
-                parts[side] = self._draws(side, hand, arm, draw)
+                parts[side] = self._draws(side, hand, arm, draw, openness_of)
         drawn: list[list[Layer]] = [[], []]
         for number in range(max(map(len, parts))):
             pair = [part[number] if number < len(part) else None for part in parts]
@@ -147,7 +153,9 @@ class ForearmMaker:
         )
         return right, left
 
-    def _draws(self, side: int, hand: PosedHand, arm: Arm, draw: HandDraw) -> list[HandDraw]:
+    def _draws(
+        self, side: int, hand: PosedHand, arm: Arm, draw: HandDraw, openness_of: OpennessOf | None
+    ) -> list[HandDraw]:
         """The parts of a forearm: skin, sleeve or both."""
         forearm, sleeve = self._forearms[side], self._sleeves[side]
         frame = forearm.frame(hand.vertices_m)
@@ -156,17 +164,33 @@ class ForearmMaker:
         draws = []
         if arm.cut is None or arm.cut.start_m > -0.5 * _BARE_M:
             limb = arm.limb if arm.cut is None else arm.limb._replace(length_m=arm.cut.start_m + _BARE_M)
-            draws.append(_drawn(draw, forearm.pose_skin(skin_pose, frame, section, limb), forearm.skin, draw.texture))
+            posed = forearm.pose_skin(skin_pose, frame, section, limb)
+            draws.append(_drawn(draw.side, posed, forearm.skin, draw.texture, side, openness_of))
         if arm.cut is not None:
             posed = sleeve.pose(frame, section, arm.limb, arm.cut)
-            draws.append(replace(_drawn(draw, posed, sleeve.mesh, cloth(arm.cloth_id)), side=0))
+            draws.append(_drawn(0, posed, sleeve.mesh, cloth(arm.cloth_id), side, openness_of))
         return draws
 
 
-def _drawn(draw: HandDraw, pose: SurfacePose, mesh: RingMesh, texture: TextureSet) -> HandDraw:
+def _drawn(
+    albedo: int, pose: SurfacePose, mesh: RingMesh, texture: TextureSet, side: int, openness_of: OpennessOf | None
+) -> HandDraw:
+    openness = None
+    if openness_of is not None:
+        points_m, normals = mesh.of_points(pose.positions_m), mesh.of_points(pose.normals)
+        faces_us = _facing(points_m, normals)
+        of_points = np.ones((len(points_m), 4))
+        of_points[faces_us] = openness_of(side, points_m[faces_us], normals[faces_us])
+        openness = of_points[mesh.of_render]
     return HandDraw(
-        pose.positions_m, pose.normals, pose.tangents, mesh.uv, mesh.faces, mesh.uv_per_m, texture, draw.side
+        pose.positions_m, pose.normals, pose.tangents, mesh.uv, mesh.faces, mesh.uv_per_m, texture, albedo, openness
     )
+
+
+def _facing(cam_points_m: FloatArray, normals: FloatArray) -> NDArray[np.bool_]:
+    """Which points (N, 3) with unit normals may be corners of faces that the camera sees."""
+    away = np.einsum("ij,ij->i", cam_points_m, normals)
+    return away < _FACING * np.sqrt(np.einsum("ij,ij->i", cam_points_m, cam_points_m))
 
 
 def forearm_amiss(axis_m: FloatArray, rotation: FloatArray, shift_m: FloatArray, cosine: float) -> bool:
@@ -177,9 +201,9 @@ def forearm_amiss(axis_m: FloatArray, rotation: FloatArray, shift_m: FloatArray,
     return _amiss(axis_m, rotation, shift_m, cosine)
 
 
-def ends_inside(axis_m: FloatArray, rotation: FloatArray, shift_m: FloatArray, K_px: FloatArray, size_px: int) -> bool:
-    """Whether the end of a forearm (N, 3), moved into the camera's frame, lies in the picture."""
-    return _ends_inside(axis_m, rotation, shift_m, K_px, size_px)
+def ends_inside(arm: Balls, rotation: FloatArray, shift_m: FloatArray, K_px: FloatArray, size_px: int) -> bool:
+    """Whether any of the ball at a forearm's end, moved into the camera's frame, lies in the picture."""
+    return _ends_inside(arm.centres_m[-1], arm.radii_m[-1], rotation, shift_m, K_px, size_px)
 
 
 def with_forearm(hand: Layer, parts: list[Layer]) -> Layer:
@@ -243,14 +267,15 @@ def _depth_m(centres, radii, others, other_radii):
 
 
 @compiled
-def _ends_inside(axis, rotation, shift, K, size):
-    end, moved = axis[axis.shape[0] - 1], shift.copy()
+def _ends_inside(end, radius, rotation, shift, K, size):
+    moved = shift.copy()
     for c in range(3):
         for a in range(3):
             moved[c] += rotation[c, a] * end[a]
     u = np.divide(K[0, 0] * moved[0] + K[0, 1] * moved[1], moved[2]) + K[0, 2]
     v = np.divide(K[1, 1] * moved[1], moved[2]) + K[1, 2]
-    return -0.5 < u < size - 0.5 and -0.5 < v < size - 0.5
+    r_u, r_v = np.divide(radius * K[0, 0], moved[2]), np.divide(radius * K[1, 1], moved[2])
+    return -0.5 - r_u < u < size - 0.5 + r_u and -0.5 - r_v < v < size - 0.5 + r_v
 
 
 @compiled

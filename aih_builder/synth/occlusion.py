@@ -88,6 +88,20 @@ def openness(receiver: Solid, other: Solid | None) -> tuple[Float32Array, Float3
     return alone, np.exp(-_STRENGTH * hidden)
 
 
+def openness_of(
+    cam_points_m: FloatArray, normals: FloatArray, own: Solid, other: Solid | None
+) -> tuple[Float32Array, Float32Array]:
+    """As openness(), of points (N, 3) with unit normals that belong to a hand, such as its forearm's."""
+    points = np.empty((6, len(normals)), np.float32)
+    points[:3], points[3:] = (cam_points_m - _DEPTH_M * normals).T, normals.T
+    hidden = np.zeros(points.shape[1], np.float32)
+    _hide_near(points, own.discs, hidden)
+    alone = np.exp(-_STRENGTH * hidden)
+    if other is None or not _hide_near(points, other.discs, hidden):
+        return alone, alone
+    return alone, np.exp(-_STRENGTH * hidden)
+
+
 @compiled
 def _solid(vertices, faces, disc_of, points, discs):
     normals, centres, turns = np.zeros_like(vertices), np.zeros((discs.shape[1], 3)), np.zeros((discs.shape[1], 3))
@@ -136,3 +150,31 @@ def _hide(points, discs, hidden):
             back = max(-(mx * vx + my * vy + mz * vz), nothing)
             fade = max(one - squared * per_reach, nothing)
             hidden[i] += np.divide(area * towards * back * fade, squared * (pi * squared + area))
+
+
+@compiled
+def _hide_near(points, discs, hidden):
+    """As _hide(), of the points and the discs that are in reach of the box around the others. Whether there are any."""
+    near_discs = np.ascontiguousarray(discs[:, _in_reach(discs, points)])
+    near = _in_reach(points, near_discs)
+    if near.shape[0] == 0:
+        return False
+    of_near = hidden[near]
+    _hide(np.ascontiguousarray(points[:, near]), near_discs, of_near)
+    hidden[near] = of_near
+    return True
+
+
+@compiled
+def _in_reach(some, others):
+    """Which of some points (>= 3, N) lie within REACH_M of the box around others (>= 3, M): their indices."""
+    low, high = np.full(3, np.inf), np.full(3, -np.inf)
+    for k in range(3):
+        for i in range(others.shape[1]):
+            low[k], high[k] = min(low[k], others[k, i] - REACH_M), max(high[k], others[k, i] + REACH_M)
+    found, count = np.empty(some.shape[1], np.int64), 0
+    for i in range(some.shape[1]):
+        if low[0] <= some[0, i] <= high[0] and low[1] <= some[1, i] <= high[1] and low[2] <= some[2, i] <= high[2]:
+            found[count] = i
+            count += 1
+    return found[:count]

@@ -17,7 +17,7 @@ from aih_builder.identity import EngineName, Split, name_of
 from aih_builder.imaging import ImageU8
 from aih_builder.pixels import put_where
 from aih_builder.rng import Purpose, draw_share, sample_rng
-from aih_builder.sample import MIN_HAND_PIXELS, Sample, mean_luma, occlusion_rates
+from aih_builder.sample import MIN_HAND_PIXELS, Mask, Sample, mean_luma, occlusion_rates
 from aih_builder.sources.backgrounds import Background
 from aih_builder.sources.cameras import CropJitter, crop_intrinsics, draw_crop_jitter, draw_standpoint, draw_view
 from aih_builder.sources.licences import PUBLIC_DOMAIN, strictest
@@ -28,7 +28,7 @@ from aih_builder.synth.assets import Assets
 from aih_builder.synth.camera_effects import photographed
 from aih_builder.synth.camera_settings import NEUTRAL, CameraSettings, draw_settings
 from aih_builder.synth.compose import Composite, compose, front_surface, right_in_front_by_depth
-from aih_builder.synth.engine import Engine, Tally
+from aih_builder.synth.engine import Attempt, Engine, Tally
 from aih_builder.synth.forearms import Arms, ForearmMaker, ends_inside, forearm_amiss
 from aih_builder.synth.joints import depth_in_flesh_m, visible_joints
 from aih_builder.synth.renderers.base import HandDraw, Layer, Renderer, RenderRequest
@@ -71,6 +71,14 @@ class Drawn(NamedTuple):
     background_rgb: ImageU8  # (H, W, 3)
     layers: tuple[Layer | None, Layer | None]
 
+    def arms(self) -> Mask:
+        """Where each hand alone shows its forearm, bool (2, H, W)."""
+        arms = np.zeros((2, *self.background_rgb.shape[:2]), np.bool_)
+        for side, layer in enumerate(self.layers):
+            if layer is not None and layer.forearm is not None:
+                arms[side] = layer.forearm
+        return arms
+
 
 @final
 class RenderEngine(Engine):
@@ -96,9 +104,9 @@ class RenderEngine(Engine):
             depth_in_flesh_m(model, surface) for model, surface in zip(assets.hands, assets.surfaces, strict=True)
         ]
 
-    def _attempt(self, index: int, attempt: int, tally: Tally) -> tuple[Sample, ImageU8 | None]:
+    def _attempt(self, index: int, attempt: int, tally: Tally) -> Attempt:
         drawn = self.draw(index, attempt, name_of(index).split, self.design(index), tally)
-        return drawn.sample, drawn.background_rgb
+        return Attempt(drawn.sample, drawn.background_rgb, drawn.arms())
 
     def draw(self, index: int, attempt: int, split: Split, design: Design, tally: Tally) -> Drawn:
         """One draw of what a design asks for, from the streams of an index. Raises Rejected where it is refused."""
@@ -118,7 +126,8 @@ class RenderEngine(Engine):
             request = self._request(scene, texture, background.rgb, rng(Purpose.LIGHT))
             layers = self._renderer.render(request)
             if self._forearms is not None:
-                layers = self._forearms.add(request, layers, scene.hands, scene.arms, self._renderer)
+                openness_of = None if manifest.look.shading is None else self._shading.of_points
+                layers = self._forearms.add(request, layers, scene.hands, scene.arms, self._renderer, openness_of)
         with tally.stage("compose"):
             composite = compose(layers, right_in_front_by_depth(layers), background.rgb)
             rates = self._accept(composite, pair, design)
@@ -173,7 +182,7 @@ class RenderEngine(Engine):
         arms: Arms = (None, None)
         if self._forearms is not None:
             arms = self._forearms.draw(arm_rng, split, (hands[0], hands[1]))
-        axes_m = [] if self._forearms is None else self._forearms.axes_m((hands[0], hands[1]), arms)
+        drawn_arms = [] if self._forearms is None else self._forearms.rows_of_balls((hands[0], hands[1]), arms)
         shown = [hand.joints_m for hand in hands if hand is not None]
         joints_m = np.concatenate(shown)
         middle_m = (joints_m.min(axis=0) + joints_m.max(axis=0)) / 2
@@ -184,7 +193,7 @@ class RenderEngine(Engine):
             points = [None if h is None else transform(h.vertices_m, rotation, shift_m) for h in hands]
             if any(p is not None and self._in_the_way(p, side) for side, p in enumerate(points)):
                 continue
-            if any(forearm_amiss(axis, rotation, shift_m, self._forearm_cosine) for axis in axes_m):
+            if any(forearm_amiss(arm.centres_m, rotation, shift_m, self._forearm_cosine) for arm in drawn_arms):
                 continue
             framed = [points[design.target]] if design.framing == "target" else points
             around = np.concatenate([p for p in framed if p is not None])
@@ -193,7 +202,7 @@ class RenderEngine(Engine):
                 return crop_intrinsics(around, camera.framing_factor, jitter, size_px)
 
             K_px = intrinsics(ROUGH_PX)
-            if any(ends_inside(axis, rotation, shift_m, K_px, ROUGH_PX) for axis in axes_m):
+            if any(ends_inside(arm, rotation, shift_m, K_px, ROUGH_PX) for arm in drawn_arms):
                 continue
             if self._looks_right(points, design, intrinsics):
                 return self._settle(pair, rotation, shift_m, intrinsics(self._manifest.image_size_px), arms)

@@ -19,7 +19,7 @@ from aih_builder.sources.licences import strictest
 from aih_builder.synth.assets import Assets
 from aih_builder.synth.compose import Composite, compose
 from aih_builder.synth.cutouts import NO_GAIN, canvas, gain_table, hidden_share, paste
-from aih_builder.synth.engine import Engine, Tally
+from aih_builder.synth.engine import Attempt, Engine, Tally
 from aih_builder.synth.renderers.base import Layer
 
 _TURNED_SHARE = 0.6  # of the hands; the others keep their angle
@@ -60,7 +60,7 @@ class SyncEngine(Engine):
         low, high = self._stream.occlusion.range
         return f"a target hand occluded by {low:.4g} to {high:.4g}"
 
-    def _attempt(self, index: int, attempt: int, tally: Tally) -> tuple[Sample, ImageU8 | None]:
+    def _attempt(self, index: int, attempt: int, tally: Tally) -> Attempt:
         split, size = name_of(index).split, self._manifest.image_size_px
 
         def rng(purpose: Purpose) -> np.random.Generator:
@@ -99,7 +99,7 @@ class SyncEngine(Engine):
                 for entry, affine, hand in zip(entries, affines, self._assets.hands, strict=True)
             ]
             sample = self._record(index, attempt, design, entries, moved, composite, background_id, licence)
-        return sample, None if photo is not None else behind
+        return Attempt(sample, None if photo is not None else behind)
 
     def _design(self, index: int) -> Design:
         rng = sample_rng(self._manifest.seed, index, 1, Purpose.DESIGN)

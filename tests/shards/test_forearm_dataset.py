@@ -1,5 +1,6 @@
 """A dataset with forearms: written, validated, made again and read as any other."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,10 +13,12 @@ from aih_builder.interop.hasm_tree import export_hasm
 from aih_builder.interop.official_aih import select, write_pieces
 from aih_builder.interop.official_tree import LEFT_LABEL, RIGHT_LABEL
 from aih_builder.invariants import violations
-from aih_builder.sample import hdr_masks
+from aih_builder.sample import SIDES, hdr_masks
 from aih_builder.shards.listing import LISTING_FILE
 from aih_builder.shards.plan import load_plan
 from aih_builder.shards.remake import differences
+from aih_builder.shards.validate import MAX_UNSEEN, _against_mesh
+from aih_builder.synth.assets import load_hands
 from tests.builders import small_both_manifest, small_manifest
 
 
@@ -32,6 +35,20 @@ def test_it_is_valid_and_every_sample_can_be_made_again(armed: Path) -> None:
     for shard in plan.shards():
         if shard.engine == "render":
             assert [differences(plan, shard, index) for index in shard.indices] == [[]] * len(shard.indices)
+
+
+def test_an_amodal_mask_that_lacks_what_the_other_hand_hides_is_found(armed: Path) -> None:
+    """The own forearm may be hidden there as well, but near the wrist alone, and not much of it."""
+    plan, tried = load_plan(armed), 0
+    hands = load_hands(plan.manifest, plan.cache)
+    for sample in open_dataset(armed, engine="render"):
+        assert list(_against_mesh(sample, hands)) == []
+        unknowing = replace(sample, amodal_mask=sample.visible_mask.copy(), occlusion_rate=np.zeros(2, np.float32))
+        found = list(_against_mesh(unknowing, hands))
+        for side in np.flatnonzero(sample.occlusion_rate >= MAX_UNSEEN + 0.05).tolist():
+            assert any(text.startswith(f"{SIDES[side]} hand: amodal mask and projected mesh") for text in found)
+            tried += 1
+    assert tried >= 3
 
 
 def test_rendered_samples_hold_their_forearms_and_pasted_ones_none(armed: Path) -> None:

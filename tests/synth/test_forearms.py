@@ -10,14 +10,18 @@ from hypothesis import strategies as st
 
 from aih_builder import Sample
 from aih_builder.errors import Rejected
+from aih_builder.forearm_region import forearm_region
+from aih_builder.geometry import project, random_rotation
+from aih_builder.hands.forearm import Limb
 from aih_builder.identity import SampleName, index_of
+from aih_builder.imaging import grown
 from aih_builder.invariants import violations
-from aih_builder.sample import hdr_masks
+from aih_builder.sample import MIN_HAND_PIXELS, hdr_masks
 from aih_builder.shards.plan import Plan, make_plan
 from aih_builder.synth.assets import Assets, load_assets
 from aih_builder.synth.compose import compose, right_in_front_by_depth
 from aih_builder.synth.engine import Tally
-from aih_builder.synth.forearms import forearm_amiss, with_forearm
+from aih_builder.synth.forearms import Arm, Balls, ends_inside, forearm_amiss, with_forearm
 from aih_builder.synth.render import Drawn, RenderEngine
 from aih_builder.synth.renderers.backends import RENDERERS
 from aih_builder.synth.renderers.base import AMODAL_ALPHA, Layer, Renderer, RenderRequest
@@ -134,6 +138,37 @@ def test_optional_images_cover_hands_and_forearms(many: list[Sample]) -> None:
         assert sample.normal is not None
         assert np.array_equal(sample.depth > 0, seen)
         assert np.array_equal(sample.normal.any(axis=2), seen)
+
+
+def test_forearms_lie_behind_the_wrist_where_alone_they_may_be(drawn: list[Drawing]) -> None:
+    """All of each, seen or not; and of a picture no more than about half."""
+    shares = []
+    for made, _ in drawn:
+        for side in np.flatnonzero(made.sample.hand_present).tolist():
+            region = forearm_region(made.sample, side)
+            assert not (made.arms()[side] & ~region).any()
+            shares.append(region.mean())
+    assert np.median(shares) < 0.5
+
+
+def test_a_target_painted_over_where_the_other_hand_is_removed_is_found(drawn: list[Drawing]) -> None:
+    """Knowing where the forearms are, in each; else in most."""
+    told, found = "does not show the background where the other hand is removed", []
+    for made, _ in drawn:
+        sample = made.sample
+        for target in np.flatnonzero(sample.target_valid).tolist():
+            M_R = hdr_masks(sample, target).M_R
+            if (M_R & ~grown(sample.amodal_mask[target] | made.arms()[target], 1)).sum() < 2 * MIN_HAND_PIXELS:
+                continue
+            targets = sample.target_rgb.copy()
+            targets[target][M_R] = 255, 0, 255
+            painted = replace(sample, target_rgb=targets)
+            for arms in (made.arms(), None):
+                texts = violations(painted, background_rgb=made.background_rgb, arms=arms)
+                found.append(any(told in text for text in texts))
+    assert len(found) >= 20
+    assert all(found[::2])
+    assert np.mean(found[1::2]) > 0.8
 
 
 def slow_join(hand: Layer, arm: Layer) -> tuple[Layer, np.ndarray]:
@@ -272,6 +307,34 @@ def test_a_forearm_towards_the_camera_or_too_near_is_amiss(seed: int) -> None:
     angle = np.arccos(-(direction @ wrist_m) / np.linalg.norm(wrist_m))
     wanted = bool(angle < np.deg2rad(40) or axis_m[:, 2].min() < 0.10)
     assert bool(forearm_amiss(axis_m, np.eye(3), np.zeros(3), np.cos(np.deg2rad(40)))) == wanted
+
+
+@given(st.integers(0, 2**32 - 1))
+def test_an_end_is_inside_as_soon_as_any_of_its_disc_is(seed: int) -> None:
+    """Not its centre alone: against the pixels of the disc, moved and projected one by one."""
+    rng = np.random.default_rng(seed)
+    rotation, shift_m, radius_m = random_rotation(rng), rng.normal(size=3) * 0.1, rng.uniform(0.02, 0.06)
+    K_px = np.array([[300.0, 0, 63.5], [0, 300.0, 63.5], [0, 0, 1]])
+    end_m = np.array([*rng.uniform(-0.25, 0.25, 2), rng.uniform(0.4, 0.6)])
+    turns = np.linspace(0, 2 * np.pi, 400)
+    disc_m = np.stack([np.cos(turns), np.sin(turns), 0 * turns], axis=1)
+    disc_px = project(end_m + np.concatenate([r * disc_m for r in np.linspace(0, radius_m, 40)]), K_px)
+    seen = bool(((disc_px > -0.5) & (disc_px < 127.5)).all(axis=1).any())
+    own_m = (np.stack([end_m + 0.1, end_m]) - shift_m) @ rotation  # before it is moved
+    found = ends_inside(Balls(own_m, np.array([0.0, radius_m])), rotation, shift_m, K_px, 128)
+    corner = np.maximum(np.abs(project(end_m, K_px) - 63.5) - 64, 0)
+    assert found if seen else (not found or (corner > 0).all())  # beyond a corner the disc's square counts
+
+
+def test_a_forearms_last_ball_lies_at_its_end(plan: Plan, assets: Assets) -> None:
+    maker = engine_of(plan, assets, NumbaRenderer())._forearms
+    assert maker is not None
+    pair = assets.poses.draw(np.random.default_rng(0), "train", None)
+    hand = assets.hands[0].pose(pair.pose_rad[0], pair.betas[0], pair.trans_m[0])
+    for length_m in (0.25, 0.2741, 0.3):
+        centres_m = maker.balls(0, hand, Arm(Limb(length_m, np.zeros(2)), None, "")).centres_m
+        origin_m = hand.vertices_m[maker._forearms[0].rim_vertices].mean(axis=0)
+        assert np.linalg.norm(centres_m[-1] - origin_m) == pytest.approx(length_m, abs=1e-9)
 
 
 @pytest.mark.gl
