@@ -6,6 +6,8 @@ each with its own stream: one palette, one relief, two sets of blotches, spots a
 """
 
 from functools import cached_property
+from itertools import count, product
+from string import ascii_lowercase
 from typing import NamedTuple
 
 import numpy as np
@@ -17,6 +19,7 @@ from aih_builder.imaging import ImageU8, read_image, to_u8
 from aih_builder.paths import render_assets
 from aih_builder.rng import Purpose, sample_rng
 from aih_builder.sources.licences import PUBLIC_DOMAIN
+from aih_builder.sources.pools import split_of
 from aih_builder.sources.skin_anatomy import Skin, map_skin, palm_share, smoothstep
 from aih_builder.sources.skin_atlas import make_atlas
 from aih_builder.sources.skin_features import draw_seed, fingertips, knuckles, lunula, palm_pads
@@ -44,6 +47,9 @@ from aih_builder.sources.skin_relief import (
 from aih_builder.sources.skin_transfer import transferred
 from aih_builder.sources.texture_set import TextureSet
 
+# The tones whose sets number 1, 2, ... belong to test and to val; then again from the first.
+_TEST_TONES = (3, 8, 5, 10, 1, 6, 2, 9, 4, 7)
+_VAL_TONES = (8, 3, 10, 5, 6, 1, 9, 2, 7, 4)
 # A set's item number in its pool is tone * 1000 + number, counted from where no other pool's numbers reach.
 _FIRST_ITEM, _SET_NUMBERS = 1_000_000, 1000
 AGES = (18, 80)  # years that can be baked
@@ -67,9 +73,15 @@ def draw_person(tone: int, number: int, seed: int, ages: tuple[int, int], hairs:
 
 
 def set_id(person: Person, seed: int, size_px: int) -> str:
-    """The id of a procedural set; its split is the hash of this."""
+    """The id of a procedural set. Its split is the hash of this: the last letters are chosen such that light and dark
+    skin take turns in val and test.
+    """
     tone, number, age, hairs = person
-    return f"skin{tone:02d}-{number:03d}-age{age}-hair{hairs}-seed{seed}-{size_px}px"
+    turn = (number - 1) % len(_TEST_TONES)
+    wanted = {_TEST_TONES[turn]: "test", _VAL_TONES[turn]: "val"}.get(tone, "train")
+    stem = f"skin{tone:02d}-{number:03d}-age{age}-hair{hairs}-s{seed}-{size_px}px"
+    tried = (stem + "".join(letters) for length in count() for letters in product(ascii_lowercase, repeat=length))
+    return next(set_id for set_id in tried if split_of(set_id) == wanted)
 
 
 def _stream(tone: int, number: int, seed: int) -> np.random.Generator:

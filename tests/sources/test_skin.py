@@ -17,6 +17,7 @@ from aih_builder.hands.conventions import FINGERS
 from aih_builder.hands.landmarks import anatomy
 from aih_builder.imaging import ImageU8
 from aih_builder.sample import SPECS
+from aih_builder.sources.pools import split_of
 from aih_builder.sources.skin import Bakery, Person, draw_person, open_hand_nails, set_id
 from aih_builder.sources.skin_atlas import fill_gutters, make_atlas
 from aih_builder.sources.skin_hair import hair
@@ -177,6 +178,19 @@ def test_a_tone_outside_the_scale_is_refused() -> None:
         bakery(128).bake_person(Person(1, 1, age=81, hair=0), seed=0)
     with pytest.raises(ConfigError, match="hair is 101 %"):
         bakery(128).bake_person(Person(1, 1, age=30, hair=101), seed=0)
+
+
+def test_every_ten_numbers_give_each_tone_one_set_in_test_and_one_in_val_and_few_spread_them() -> None:
+    for seed in (0, 7):
+        people = [Person(tone, number, 30 + number, 10) for tone in range(1, 11) for number in range(1, 11)]
+        found = {person[:2]: split_of(set_id(person, seed, 512)) for person in people}
+        for tone in range(1, 11):
+            of_tone = [found[tone, n] for n in range(1, 11)]
+            assert of_tone.count("test") == of_tone.count("val") == 1
+        for split in ("test", "val"):
+            first = [tone for n in (1, 2, 3, 4) for tone in range(1, 11) if found[tone, n] == split]
+            assert len(first) == 4
+            assert sum(tone <= 5 for tone in first) == 2
 
 
 def test_ids_name_all_that_a_set_depends_on_and_fit_the_record() -> None:
