@@ -78,6 +78,7 @@ def compose(
     _compose(
         right, left, beside_r, beside_l, arm_right, arm_left, right_in_front, background_rgb, reach_px,
         image, targets, masks[0], masks[1], masks[2], masks[3],
+        any(layer is not None and layer.beside_rgba is not None for layer in layers),
     )  # fmt: skip
     return Composite(image, targets, masks[0], masks[1], masks[2], masks[3])
 
@@ -125,29 +126,20 @@ def _known_near(own, other, own_arm, own_first, flip, y, x, reach):
 
 
 @compiled
-def _alone(rgba, alpha, y, x, background, out):
+def _alone(rgba, alpha, y, x, c, background):
     """A pixel of one hand; as if it covered it all, where it covers half."""
-    for c in range(3):
-        if alpha >= AMODAL_ALPHA:
-            out[c] = min(np.int32(rgba[y, x, c]) * 255 // alpha, 255)
-        else:
-            out[c] = _over(rgba[y, x, c], alpha, background[y, x, c])
-
-
-@compiled
-def _same(a, b):
-    return a[0] == b[0] and a[1] == b[1] and a[2] == b[2]
+    if alpha >= AMODAL_ALPHA:
+        return min(np.int32(rgba[y, x, c]) * 255 // alpha, 255)
+    return _over(rgba[y, x, c], alpha, background[y, x, c])
 
 
 @compiled
 def _compose(
     right, left, beside_r, beside_l, arm_right, arm_left, right_in_front, background, reach,
-    image, targets, changed, amodal, visible, forearm,
+    image, targets, changed, amodal, visible, forearm, shaded,
 ):  # fmt: skip
     height, width = background.shape[:2]
     with_arms = arm_right.shape[0] > 0
-    only_r, only_l = np.empty(3, np.int32), np.empty(3, np.int32)
-    plain, both = np.empty(3, np.int32), np.empty(3, np.int32)  # without and with the shade of each other
     for y in range(height):
         for x in range(width):
             if right[y, x, 3] == 0 and left[y, x, 3] == 0:
@@ -161,29 +153,34 @@ def _compose(
             amodal[0, y, x], amodal[1, y, x] = whole_r and not is_arm_r, whole_l and not is_arm_l
             visible[0, y, x], visible[1, y, x] = seen_r and not is_arm_r, seen_l and not is_arm_l
             forearm[0, y, x], forearm[1, y, x] = seen_r and is_arm_r, seen_l and is_arm_l
+            # What is seen of the other hand is what a target must change: M_D or M_R.
+            differs_r, differs_l = seen_l, seen_r
+            right_shows, left_shows = False, False  # whether a hand, unshaded, changes what the other's target shows
             for c in range(3):
                 b = background[y, x, c]
-                only_r[c], only_l[c] = _over(right[y, x, c], ar, b), _over(left[y, x, c], al, b)
-                if right_first:
-                    plain[c] = _over(right[y, x, c], ar, only_l[c])
-                    both[c] = _over(beside_r[y, x, c], ar, _over(beside_l[y, x, c], al, b))
-                else:
-                    plain[c] = _over(left[y, x, c], al, only_r[c])
-                    both[c] = _over(beside_l[y, x, c], al, _over(beside_r[y, x, c], ar, b))
+                only_r, only_l = _over(right[y, x, c], ar, b), _over(left[y, x, c], al, b)
+                plain = _over(right[y, x, c], ar, only_l) if right_first else _over(left[y, x, c], al, only_r)
+                both = plain
+                if shaded and right_first:
+                    both = _over(beside_r[y, x, c], ar, _over(beside_l[y, x, c], al, b))
+                elif shaded:
+                    both = _over(beside_l[y, x, c], al, _over(beside_r[y, x, c], ar, b))
+                right_shows, left_shows = right_shows or plain != only_l, left_shows or plain != only_r
+                differs_r, differs_l = differs_r or both != only_r, differs_l or both != only_l
+                targets[0, y, x, c], targets[1, y, x, c], image[y, x, c] = only_r, only_l, both
             if with_arms:
                 # A forearm that is hidden leaves no mask: here its hand must change nothing.
-                if not _same(plain, only_l) and not _known_near(
-                    right, left, arm_right, right_in_front, False, y, x, reach
-                ):
-                    _alone(left, al, y, x, background, only_l)
-                    _alone(beside_l, al, y, x, background, both)
-                elif not _same(plain, only_r) and not _known_near(
-                    left, right, arm_left, right_in_front, True, y, x, reach
-                ):
-                    _alone(right, ar, y, x, background, only_r)
-                    _alone(beside_r, ar, y, x, background, both)
-            # What is seen of the other hand is what a target must change: M_D or M_R.
-            changed[0, y, x] = seen_l or not _same(both, only_r)
-            changed[1, y, x] = seen_r or not _same(both, only_l)
-            for c in range(3):
-                targets[0, y, x, c], targets[1, y, x, c], image[y, x, c] = only_r[c], only_l[c], both[c]
+                side = -1
+                if right_shows and not _known_near(right, left, arm_right, right_in_front, False, y, x, reach):
+                    side = 1
+                elif left_shows and not _known_near(left, right, arm_left, right_in_front, True, y, x, reach):
+                    side = 0
+                if side >= 0:
+                    layer, beside, alpha = (left, beside_l, al) if side == 1 else (right, beside_r, ar)
+                    differs_r, differs_l = seen_l, seen_r
+                    for c in range(3):
+                        targets[side, y, x, c] = _alone(layer, alpha, y, x, c, background)
+                        image[y, x, c] = _alone(beside, alpha, y, x, c, background)
+                        differs_r = differs_r or image[y, x, c] != targets[0, y, x, c]
+                        differs_l = differs_l or image[y, x, c] != targets[1, y, x, c]
+            changed[0, y, x], changed[1, y, x] = differs_r, differs_l
