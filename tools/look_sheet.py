@@ -44,26 +44,25 @@ _UPRIGHT = np.array([[0.0, 0, -1], [-1, 0, 0], [0, 1, 0]])
 class _FixedPose(PoseSource):
     """Always the same pose."""
 
-    def __init__(self) -> None:
-        self.pair: PosePair | None = None
+    pair: PosePair
 
     def draw(self, rng: np.random.Generator, split: Split, single: int | None) -> PosePair:
         """See PoseSource."""
         del rng, split, single
-        assert self.pair is not None
         return self.pair
 
 
 class _FixedTexture(TexturePool):
     """Always the same person."""
 
+    texture: TextureSet
+
     def __init__(self) -> None:
-        self.texture: TextureSet | None = None
+        pass  # nothing is read
 
     def draw(self, rng: np.random.Generator, split: Split) -> TextureSet:
         """See TexturePool."""
         del rng, split
-        assert self.texture is not None
         return self.texture
 
 
